@@ -20,7 +20,8 @@ from typing import Any, Self
 from bench.peers.driver import POLL_SECONDS
 from local.asl import MACHINE as DEFINITION
 from local.environment import PROJECT_ROOT
-from local.state_machine.machine import Execution, Machine
+from local.state_machine.definition import Machine
+from local.state_machine.machine import Execution
 
 MODULES = ("start_job", "prepare_input", "submit_batch", "check_status", "download_results")
 MODULES += ("finish_job",)

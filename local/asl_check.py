@@ -19,8 +19,8 @@ from typing import Any
 from jsonata.jexception import JException
 
 from local import asl
+from local.state_machine.definition import Machine
 from local.state_machine.expressions import UnknownFeatureError
-from local.state_machine.machine import Machine
 
 _MAX_STATE_NAME_LENGTH = 80
 _MAX_SECONDS = 99_999_999

@@ -28,7 +28,7 @@ def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes
         (item.modified_at, item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX))
         for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
     )
-    sums, _ = UsageSums.load(storage)
+    sums = UsageSums.load(storage).sums
     update_sums(storage, sums, now=now, on_progress=lambda some: on_progress(_jobs(some)))
     oldest_first = [name for _, name in open_jobs]
     return index_page(storage, sums, oldest_first, as_of=now, is_live=True)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from groq_batch.bucket.storage import Storage
+from groq_batch_cli.aws import Target
+from groq_batch_cli.errors import EXIT_INTERRUPTED
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.follow import SILENCE_SECONDS, Followed, follow
 from groq_batch_client.job_view import Progress, reason
@@ -113,3 +115,30 @@ class Follower:
             self._terminal.warn(f"{one.name} waits: {waits_for}")
         else:
             self._terminal.note(f"{one.name} continues")
+
+
+def leave(
+    terminal: Terminal,
+    target: Target,
+    jobs: Sequence[Followed],
+    *,
+    fetch: Callable[[Followed], str] | None = None,
+) -> int:
+    """Say after Ctrl-C that the jobs continue and how to return to them; return the exit status.
+
+    Args:
+        terminal: Where to write.
+        target: The stack.
+        jobs: The jobs.
+        fetch: Returns the command that fetches a job's results; None means ``groq-batch results``.
+    """
+    terminal.clear()
+    terminal.note()
+    for one in jobs:
+        if one.is_final:
+            continue
+        fetches = fetch(one) if fetch is not None else target.command("results", one.job.path)
+        terminal.note(f"{one.name} continues without this terminal.")
+        terminal.note(f"  follow it: {target.command('status', one.job.path, '--watch')}")
+        terminal.note(f"  fetch its results when it has ended: {fetches}")
+    return EXIT_INTERRUPTED

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
+from groq_batch.domain.json_data import DECODE_ERRORS
 from groq_batch.domain.result_row import custom_id_of, is_success
 from groq_batch_client.errors import JobError
 from groq_batch_client.retry_selection import Standing, standing_of
@@ -135,7 +134,7 @@ def _not_its_retry(
 def _id(row: bytes) -> str | None:
     try:
         return custom_id_of(row)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from groq_batch.domain.pace import MIN_SECONDS, current_attempt, mean_pace
+from groq_batch.domain.pace import MIN_SECONDS, MeanPace, current_attempt, mean_pace
 from groq_batch_client.text import rough_duration
 
 __all__ = ["Look", "Pace", "current_attempt", "pace_of_looks", "pace_of_report"]
@@ -26,18 +26,10 @@ _LATEST_SECONDS = 120.0
 _MINUTE = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Pace at which requests get outcomes.
+class Pace(MeanPace):
+    """Pace at which requests get outcomes, also as text."""
 
-    Attributes:
-        rate: Requests per second.
-        seconds_left: Seconds that the remaining requests take at that rate, counted from the time
-            at which the report was written.
-    """
-
-    rate: float
-    seconds_left: float
+    __slots__ = ()
 
     @property
     def rate_text(self) -> str:
@@ -45,11 +37,6 @@ class Pace:
         if self.rate < 1:
             return f"{_MINUTE * self.rate:.1f}/min"
         return f"{self.rate:,.1f}/s" if self.rate < 10 else f"{self.rate:,.0f}/s"  # noqa: PLR2004
-
-    def seconds_left_after(self, seconds: float) -> float | None:
-        """Return the seconds left some time after the report; None if that time has passed."""
-        left = self.seconds_left - max(seconds, 0.0)
-        return left if left >= 1 else None
 
     def left_text(self, seconds: float) -> str:
         """Return the time left as text; empty if that time has passed."""

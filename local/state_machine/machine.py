@@ -1,11 +1,10 @@
-"""Runs the state machine that the template ships, exactly, by the clock that it is given.
+"""Run the state machine that the template ships, exactly, by the clock that it is given.
 
 It is the same machine because it is the same file: ``statemachine/batch_job.asl.json`` is read as
 it is, with its substitutions filled in as CloudFormation does, and everything in it is executed:
-every expression is evaluated, every Retry counted and every Catch followed. A field, a type of
-state, a path or a resource that this driver does not know fails the loading, so that the file
-cannot grow away from it. What the documentation of Step Functions leaves open fails as well when a
-run comes to it, such as a Map over nothing.
+every expression is evaluated, every Retry counted and every Catch followed. ``definition`` refuses
+to load what this driver does not know. What the documentation of Step Functions leaves open fails
+when a run comes to it, such as a Map over nothing.
 
 What it takes from AWS:
 
@@ -31,34 +30,33 @@ from __future__ import annotations
 
 import heapq
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from local import asl
 from local.asl import Retrier
+from local.state_machine.definition import (
+    Choice,
+    Fail,
+    Machine,
+    Map,
+    State,
+    States,
+    Succeed,
+    Task,
+    Wait,
+)
 from local.state_machine.expressions import (
     Evaluate,
     EvaluationError,
     UnknownFeatureError,
-    jsonata_template,
-    path_template,
-    result_path,
 )
 
 MAX_EVENTS = 25_000
 MAX_DATA_BYTES = 262_144
 MAX_WAIT_SECONDS = 99_999_999
-
-LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
-LIST_OBJECTS = "arn:aws:states:::s3:listObjectsV2"
-PUT_OBJECT = "arn:aws:states:::s3:putObject"
-
-_JSONPATH = "JSONPath"
-_JSONATA = "JSONata"
 
 Pause = Iterator[float]
 """A process in virtual time: yields the times (seconds since 1970) at which it continues."""
@@ -114,297 +112,6 @@ class Environment(Protocol):
         Raises:
             TaskError: It cannot be written.
         """
-
-
-# -- the definition ------------------------------------------------------------------------------
-
-
-class _Fields:
-    """Reads the fields of an object one by one, and refuses unread ones."""
-
-    def __init__(self, where: str, data: Any) -> None:
-        if not isinstance(data, Mapping):
-            raise UnknownFeatureError(f"{where} is not an object")
-        self._where = where
-        self._left = dict(data)
-        self._left.pop("Comment", None)
-
-    def take(self, name: str, *kinds: type, default: Any = ...) -> Any:
-        """Return a field of one of these types."""
-        if name not in self._left:
-            if default is ...:
-                raise UnknownFeatureError(f"{self._where} has no {name}")
-            return default
-        value = self._left.pop(name)
-        if (kinds and not isinstance(value, kinds)) or (
-            isinstance(value, bool) and bool not in kinds
-        ):
-            raise UnknownFeatureError(f"{self._where}: {name} is {value!r}")
-        return value
-
-    def expect(self, name: str, *values: Any) -> None:
-        """Take a field that must be one of these."""
-        value = self.take(name)
-        if value not in values:
-            raise UnknownFeatureError(f"{self._where}: {name} is {value!r}, not of {values}")
-
-    def end(self) -> None:
-        """Refuse the fields that were not read."""
-        if self._left:
-            raise UnknownFeatureError(f"{self._where} has unknown fields: {sorted(self._left)}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Catcher:
-    errors: tuple[str, ...]
-    next: str
-    output: Evaluate | None = None
-    put: Any = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    name: str
-    next: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task(_State):
-    function: Evaluate
-    output: Evaluate
-    timeout: int
-    retriers: tuple[Retrier, ...]
-    catchers: tuple[_Catcher, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice(_State):
-    rules: tuple[tuple[Evaluate, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wait(_State):
-    seconds: Evaluate
-    output: Evaluate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Succeed(_State):
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fail(_State):
-    error: Evaluate
-    cause: Evaluate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Map(_State):
-    label: str
-    concurrency: int
-    tolerated: float
-    reader: Evaluate
-    selector: Evaluate
-    writer: Evaluate
-    put: Any
-    states: States
-    retriers: tuple[Retrier, ...]
-    catchers: tuple[_Catcher, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class States:
-    """States and the name of the first one."""
-
-    start: str
-    by_name: Mapping[str, _State]
-
-
-class Machine:
-    """A state machine's definition.
-
-    Attributes:
-        arn: Its ARN.
-        states: Its states.
-        timeout: Its time limit in seconds.
-    """
-
-    def __init__(self, definition: Mapping[str, Any], *, arn: str) -> None:
-        """Compile a definition.
-
-        Raises:
-            UnknownFeatureError: It has something that this driver does not know.
-        """
-        fields = _Fields("The machine", definition)
-        self.arn = arn
-        self.timeout: int = fields.take("TimeoutSeconds", int)
-        if fields.take("QueryLanguage", str, default=_JSONPATH) != _JSONPATH:
-            raise UnknownFeatureError("JSONata as the language of the whole machine")
-        self.states = _parse_states(fields)
-        fields.end()
-
-    @classmethod
-    def load(cls, path: Path, substitutions: Mapping[str, str], *, arn: str) -> Machine:
-        """Read a definition as CloudFormation does, with ``${…}`` filled in.
-
-        Raises:
-            UnknownFeatureError: A placeholder has no value, or a value no placeholder.
-        """
-        text = path.read_text(encoding="utf-8")
-        names = set(re.findall(r"\$\{([A-Za-z0-9]+)\}", text))
-        if names != set(substitutions):
-            odd = sorted(names ^ set(substitutions))
-            raise UnknownFeatureError(f"The definition and its substitutions differ in {odd}")
-        for name, value in substitutions.items():
-            text = text.replace(f"${{{name}}}", value)
-        return cls(json.loads(text), arn=arn)
-
-
-def _parse_states(fields: _Fields) -> States:
-    start = fields.take("StartAt", str)
-    found = fields.take("States", dict)
-    by_name = {name: _parse_state(name, data) for name, data in found.items()}
-    targets = {start} | {one.target for data in found.values() for one in asl.transitions(data)}
-    if targets - set(by_name):
-        raise UnknownFeatureError(f"There are no states {sorted(targets - set(by_name))}")
-    return States(start, by_name)
-
-
-def _parse_state(name: str, data: Mapping[str, Any]) -> _State:
-    fields = _Fields(f"The state {name}", data)
-    kind = fields.take("Type", str)
-    language = fields.take("QueryLanguage", str, default=_JSONPATH)
-    parsers = {
-        ("Task", _JSONATA): _parse_task,
-        ("Choice", _JSONATA): _parse_choice,
-        ("Wait", _JSONATA): _parse_wait,
-        ("Fail", _JSONATA): _parse_fail,
-        ("Succeed", _JSONATA): _parse_succeed,
-        ("Succeed", _JSONPATH): _parse_succeed,
-        ("Map", _JSONPATH): _parse_map,
-    }
-    parser = parsers.get((kind, language))
-    if parser is None:
-        raise UnknownFeatureError(f"The state {name} is a {kind} in {language}")
-    state: _State = parser(name, fields)
-    fields.end()
-    return state
-
-
-def _parse_task(name: str, fields: _Fields) -> _Task:
-    fields.expect("Resource", LAMBDA_INVOKE)
-    arguments = fields.take("Arguments", dict)
-    if set(arguments) != {"FunctionName", "Payload"}:
-        raise UnknownFeatureError(f"The state {name} has the arguments {sorted(arguments)}")
-    return _Task(
-        name=name,
-        next=fields.take("Next", str),
-        function=jsonata_template(arguments),
-        output=jsonata_template(fields.take("Output", str)),
-        timeout=fields.take("TimeoutSeconds", int),
-        retriers=_parse_retriers(name, fields),
-        catchers=_parse_catchers(name, fields, _JSONATA),
-    )
-
-
-def _parse_choice(name: str, fields: _Fields) -> _Choice:
-    rules = []
-    for number, data in enumerate(fields.take("Choices", list)):
-        rule = _Fields(f"Rule {number} of the state {name}", data)
-        condition = jsonata_template(rule.take("Condition", str))
-        rules.append((condition, rule.take("Next", str)))
-        rule.end()
-    return _Choice(name=name, rules=tuple(rules), next=fields.take("Default", str))
-
-
-def _parse_wait(name: str, fields: _Fields) -> _Wait:
-    return _Wait(
-        name=name,
-        next=fields.take("Next", str),
-        seconds=jsonata_template(fields.take("Seconds", str, int)),
-        output=jsonata_template(fields.take("Output", str, default="{% $states.input %}")),
-    )
-
-
-def _parse_succeed(name: str, _: _Fields) -> _Succeed:
-    return _Succeed(name=name)
-
-
-def _parse_fail(name: str, fields: _Fields) -> _Fail:
-    return _Fail(
-        name=name,
-        error=jsonata_template(fields.take("Error", str)),
-        cause=jsonata_template(fields.take("Cause", str)),
-    )
-
-
-def _parse_map(name: str, fields: _Fields) -> _Map:
-    reader = _Fields(f"The reader of {name}", fields.take("ItemReader", dict))
-    reader.expect("Resource", LIST_OBJECTS)
-    listed = reader.take("Parameters", dict)
-    reader.end()
-    writer = _Fields(f"The writer of {name}", fields.take("ResultWriter", dict))
-    writer.expect("Resource", PUT_OBJECT)
-    written = writer.take("Parameters", dict)
-    writer.end()
-    for given in (listed, written):
-        if {key.removesuffix(".$") for key in given} != {"Bucket", "Prefix"}:
-            raise UnknownFeatureError(f"The state {name} reads or writes with {sorted(given)}")
-    processor = _Fields(f"The processor of {name}", fields.take("ItemProcessor", dict))
-    config = _Fields(f"The processor of {name}", processor.take("ProcessorConfig", dict))
-    config.expect("Mode", "DISTRIBUTED")
-    config.expect("ExecutionType", "STANDARD")
-    config.end()
-    states = _parse_states(processor)
-    processor.end()
-    return _Map(
-        name=name,
-        next=fields.take("Next", str),
-        label=fields.take("Label", str),
-        concurrency=fields.take("MaxConcurrency", int),
-        tolerated=fields.take("ToleratedFailurePercentage", int, default=0),
-        reader=path_template(listed),
-        selector=path_template(fields.take("ItemSelector", dict)),
-        writer=path_template(written),
-        put=result_path(fields.take("ResultPath", str, type(None))),
-        states=states,
-        retriers=_parse_retriers(name, fields),
-        catchers=_parse_catchers(name, fields, _JSONPATH),
-    )
-
-
-def _parse_retriers(name: str, fields: _Fields) -> tuple[Retrier, ...]:
-    retriers = []
-    for number, data in enumerate(fields.take("Retry", list, default=[])):
-        one = _Fields(f"Retrier {number} of the state {name}", data)
-        jitter = one.take("JitterStrategy", str, default="NONE")
-        if jitter not in ("FULL", "NONE"):
-            raise UnknownFeatureError(f"The jitter {jitter} of the state {name}")
-        one.take("ErrorEquals", list)
-        one.take("BackoffRate", int, float, default=None)
-        for whole in ("IntervalSeconds", "MaxAttempts", "MaxDelaySeconds"):
-            one.take(whole, int, default=None)
-        one.end()
-        retriers.append(Retrier.from_json(data))
-    return tuple(retriers)
-
-
-def _parse_catchers(name: str, fields: _Fields, language: str) -> tuple[_Catcher, ...]:
-    catchers = []
-    for number, data in enumerate(fields.take("Catch", list, default=[])):
-        one = _Fields(f"Catcher {number} of the state {name}", data)
-        errors, target = tuple(one.take("ErrorEquals", list)), one.take("Next", str)
-        if language == _JSONATA:
-            output = jsonata_template(one.take("Output", str))
-            catchers.append(_Catcher(errors, target, output=output))
-        else:
-            catchers.append(_Catcher(errors, target, put=result_path(one.take("ResultPath", str))))
-        one.end()
-    return tuple(catchers)
-
-
-# -- executions ----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -516,32 +223,32 @@ class Execution:
             state = self.states.by_name[name]
             self.visits.append(name)
             self.on_visit(name)
-            if isinstance(state, _Succeed):
+            if isinstance(state, Succeed):
                 self._count(2)
                 self.output = given
                 return
             following, output = yield from self._run_state(state, given)
             self._place = (following, output)
 
-    def _run_state(self, state: _State, given: Any) -> Any:
+    def _run_state(self, state: State, given: Any) -> Any:
         """Run a state; returns the next one and its input."""
-        if isinstance(state, _Choice):
+        if isinstance(state, Choice):
             self._count(2)
             return self._choose(state, given), given
-        if isinstance(state, _Wait):
+        if isinstance(state, Wait):
             self._count(2)
             return state.next, (yield from self._wait(state, given))
-        if isinstance(state, _Fail):
+        if isinstance(state, Fail):
             self._count(1)
             states = self._states(given)
             raise _EndedError(
                 "FAILED", _or_fail(state.error, states), _or_fail(state.cause, states)
             )
-        if isinstance(state, _Task | _Map):
+        if isinstance(state, Task | Map):
             return (yield from self._with_retries(state, given))
         raise AssertionError(state)
 
-    def _choose(self, state: _Choice, given: Any) -> str | None:
+    def _choose(self, state: Choice, given: Any) -> str | None:
         for condition, target in state.rules:
             value = _or_fail(condition, self._states(given))
             if not isinstance(value, bool):
@@ -552,7 +259,7 @@ class Execution:
                 return target
         return state.next
 
-    def _wait(self, state: _Wait, given: Any) -> Any:
+    def _wait(self, state: Wait, given: Any) -> Any:
         seconds = _or_fail(state.seconds, self._states(given))
         is_number = isinstance(seconds, int) and not isinstance(seconds, bool)
         if not is_number or not 0 <= seconds <= MAX_WAIT_SECONDS:
@@ -562,12 +269,12 @@ class Execution:
         yield self.environment.now() + seconds
         return _or_fail(state.output, self._states(given))
 
-    def _with_retries(self, state: _Task | _Map, given: Any) -> Any:
+    def _with_retries(self, state: Task | Map, given: Any) -> Any:
         """Run a state that may fail, again as its Retry says, then as its Catch says."""
         counts = [0] * len(state.retriers)
         while True:
             try:
-                if isinstance(state, _Task):
+                if isinstance(state, Task):
                     output = yield from self._run_task(state, given)
                 else:
                     output = yield from self._run_map(state, given)
@@ -597,7 +304,7 @@ class Execution:
             return self.environment.jitter(delay) if retrier.has_jitter else delay
         return None
 
-    def _caught(self, state: _Task | _Map, given: Any, name: str, cause: str) -> tuple[str, Any]:
+    def _caught(self, state: Task | Map, given: Any, name: str, cause: str) -> tuple[str, Any]:
         error = {"Error": name, "Cause": cause}
         self._count(2)
         for catcher in state.catchers:
@@ -611,7 +318,7 @@ class Execution:
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def _run_task(self, state: _Task, given: Any) -> Any:
+    def _run_task(self, state: Task, given: Any) -> Any:
         """Run a task once: entered or tried again, scheduled, started, ended."""
         self._count(3)
         states = self._states(given)
@@ -629,7 +336,7 @@ class Execution:
 
     # -- maps ------------------------------------------------------------------------------------
 
-    def _run_map(self, state: _Map, given: Any) -> Any:
+    def _run_map(self, state: Map, given: Any) -> Any:
         self._count(3)
         roots = {"$": given, "$$": self._context()}
         run = self._map_run
@@ -660,7 +367,7 @@ class Execution:
         self._count(3)
         return state.put(given, result)
 
-    def _child(self, state: _Map, number: int, roots: Mapping[str, Any], item: Any) -> Execution:
+    def _child(self, state: Map, number: int, roots: Mapping[str, Any], item: Any) -> Execution:
         context = {**roots["$$"], "Map": {"Item": {"Index": number, "Value": item}}}
         name = f"{self.name}-{self._map_runs}-{number}"
         child_input = state.selector({"$": roots["$"], "$$": context})
@@ -676,7 +383,7 @@ class Execution:
             on_visit=self.on_visit,
         )
 
-    def _run_children(self, state: _Map, run: _MapRun) -> Any:
+    def _run_children(self, state: Map, run: _MapRun) -> Any:
         """Run children concurrently, as many as the state allows, each in its own time."""
         waiting = deque(child for child in run.children if child.status != "SUCCEEDED")
         running: list[tuple[float, int, Pause]] = []
@@ -758,7 +465,7 @@ class Execution:
             )
 
 
-def _is_tolerable(state: _Map, run: _MapRun) -> bool:
+def _is_tolerable(state: Map, run: _MapRun) -> bool:
     """Tell whether the number of failed children is within the Map's tolerance."""
     failed = sum(child.status in ("FAILED", "TIMED_OUT") for child in run.children)
     return failed * 100 <= state.tolerated * len(run.children)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from local.groq_simulator import SimulatorControl
@@ -106,15 +106,15 @@ def _nothing(_: Trial) -> None:
     """Arrange nothing, do nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """A fault, and what is expected of the job that meets it.
 
     Attributes:
         name: Name of its input file.
-        group: Heading in the table.
         fault: What goes wrong, for the table.
         arrange: Prepares the simulator before the upload.
+        group: Heading in the table.
         act: Does something while the job runs.
         status: Expected status of the report.
         batches: Expected batches created at Groq, over all attempts.
@@ -129,14 +129,15 @@ class Scenario:
     """
 
     name: str
-    group: str
     fault: str
+    arrange: Callable[[Trial], None] = _nothing
+    _: KW_ONLY
+    group: str
     status: str = "succeeded"
     batches: int = 1
     succeeded: int = REQUESTS
     requests: int = REQUESTS
     other_model: str = ""
-    arrange: Callable[[Trial], None] = _nothing
     act: Callable[[Trial], None] = _nothing
     alone: bool = False
     first_error: str | None = None

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.e2e.pipeline import request_file, secret_of, wait_until
@@ -178,210 +179,175 @@ def _start_three_times(trial: Trial) -> None:
         trial.pipeline.start({"key": trial.key})
 
 
+_lost = partial(Scenario, group=LOST)
+_throttled = partial(Scenario, group=THROTTLED)
+_batch = partial(Scenario, group=BATCHES)
+_rows = partial(Scenario, group=ROWS)
+_run = partial(Scenario, group=RUNS)
+
 SCENARIOS = [
-    # -- lost answers
-    Scenario(
-        name="create-504",
-        group=LOST,
-        fault="create answered 504 after the batch was accepted",
-        arrange=_fault("create", status=504, act=True),
+    _lost(
+        "create-504",
+        "create answered 504 after the batch was accepted",
+        _fault("create", status=504, act=True),
     ),
-    Scenario(
-        name="create-504-late",
-        group=LOST,
-        fault="the same, and the batch shows in the list only 30 s later",
-        arrange=_fault("create", status=504, act=True, visible_after=30),
+    _lost(
+        "create-504-late",
+        "the same, and the batch shows in the list only 30 s later",
+        _fault("create", status=504, act=True, visible_after=30),
     ),
-    Scenario(
-        name="create-reset",
-        group=LOST,
-        fault="connection reset after the batch was accepted",
-        arrange=_fault("create", answer="reset", act=True),
+    _lost(
+        "create-reset",
+        "connection reset after the batch was accepted",
+        _fault("create", answer="reset", act=True),
     ),
-    Scenario(
-        name="create-html",
-        group=LOST,
-        fault="create answered 200 with HTML",
-        arrange=_fault("create", answer="garbage"),
+    _lost("create-html", "create answered 200 with HTML", _fault("create", answer="garbage")),
+    _lost(
+        "create-not-done",
+        "create answered 502, and nothing was created",
+        _fault("create", status=502),
     ),
-    Scenario(
-        name="create-not-done",
-        group=LOST,
-        fault="create answered 502, and nothing was created",
-        arrange=_fault("create", status=502),
+    _lost(
+        "upload-504",
+        "upload answered 504 after the file was stored",
+        _fault("upload", status=504, act=True),
     ),
-    Scenario(
-        name="upload-504",
-        group=LOST,
-        fault="upload answered 504 after the file was stored",
-        arrange=_fault("upload", status=504, act=True),
+    _lost(
+        "upload-cut",
+        "connection closed in the middle of the upload",
+        _fault("upload", answer="reset"),
     ),
-    Scenario(
-        name="upload-cut",
-        group=LOST,
-        fault="connection closed in the middle of the upload",
-        arrange=_fault("upload", answer="reset"),
-    ),
-    Scenario(
-        name="killed-after-create",
-        group=LOST,
-        fault="the function is killed (SIGKILL) after the batch was accepted",
-        arrange=lambda trial: trial.fault("create", hold_after=trial.name),
+    _lost(
+        "killed-after-create",
+        "the function is killed (SIGKILL) after the batch was accepted",
+        lambda trial: trial.fault("create", hold_after=trial.name),
         act=_kill_submitting_function,
         alone=True,
     ),
-    # -- throttling and outages
-    Scenario(
-        name="create-429",
-        group=THROTTLED,
-        fault="create answered 429 with Retry-After of 5 s, three times",
-        arrange=_fault("create", status=429, headers={"Retry-After": "5"}, times=3),
+    _throttled(
+        "create-429",
+        "create answered 429 with Retry-After of 5 s, three times",
+        _fault("create", status=429, headers={"Retry-After": "5"}, times=3),
     ),
-    Scenario(
-        name="upload-429-long",
-        group=THROTTLED,
-        fault="upload answered 429 with Retry-After of 10 minutes",
-        arrange=_fault("upload", status=429, headers={"Retry-After": "600"}),
+    _throttled(
+        "upload-429-long",
+        "upload answered 429 with Retry-After of 10 minutes",
+        _fault("upload", status=429, headers={"Retry-After": "600"}),
     ),
-    Scenario(
-        name="poll-503",
-        group=THROTTLED,
-        fault="12 status checks in a row answered 503",
-        arrange=_everywhere(
+    _throttled(
+        "poll-503",
+        "12 status checks in a row answered 503",
+        _everywhere(
             {"route": "list_by_ids", "status": 503, "times": 12},
             {"route": "retrieve", "status": 503, "times": 12},
         ),
         alone=True,
     ),
-    Scenario(
-        name="poll-html",
-        group=THROTTLED,
-        fault="status checks answered with HTML, then with a list that leaves the batch out",
-        arrange=_everywhere(
+    _throttled(
+        "poll-html",
+        "status checks answered with HTML, then with a list that leaves the batch out",
+        _everywhere(
             {"route": "list_by_ids", "answer": "garbage", "times": 3},
             {"route": "list_by_ids", "status": 200, "body": {"object": "list", "data": []}},
         ),
         alone=True,
     ),
-    Scenario(
-        name="content-cut",
-        group=THROTTLED,
-        fault="downloads cut half-way, five times",
-        arrange=_everywhere({"route": "content", "answer": "cut", "times": 5}),
+    _throttled(
+        "content-cut",
+        "downloads cut half-way, five times",
+        _everywhere({"route": "content", "answer": "cut", "times": 5}),
         alone=True,
     ),
-    Scenario(
-        name="content-503",
-        group=THROTTLED,
-        fault="downloads answered 503, 429, and reset",
-        arrange=_everywhere(
+    _throttled(
+        "content-503",
+        "downloads answered 503, 429, and reset",
+        _everywhere(
             {"route": "content", "status": 503, "times": 4},
             {"route": "content", "status": 429, "headers": {"Retry-After": "30"}, "times": 1},
             {"route": "content", "answer": "reset", "times": 2},
         ),
         alone=True,
     ),
-    Scenario(
-        name="paging",
-        group=THROTTLED,
-        fault="a lost answer with 500 foreign batches in the list",
-        arrange=_both(
-            _fault("create", status=504, act=True),
-            lambda trial: trial.add_foreign_batches(250),
-        ),
+    _throttled(
+        "paging",
+        "a lost answer with 500 foreign batches in the list",
+        _both(_fault("create", status=504, act=True), lambda trial: trial.add_foreign_batches(250)),
         act=_add_foreign_batches_after,
     ),
-    Scenario(
-        name="key-revoked",
-        group=THROTTLED,
-        fault="the key is revoked while the batch runs, and accepted again later",
-        arrange=_fate(batch_seconds=6),
+    _throttled(
+        "key-revoked",
+        "the key is revoked while the batch runs, and accepted again later",
+        _fate(batch_seconds=6),
         act=_revoke_key_for_a_while,
         alone=True,
     ),
-    Scenario(
-        name="poll-429-long",
-        group=THROTTLED,
-        fault="status checks answered 429 with Retry-After of 10 minutes",
-        arrange=_everywhere(
-            {"route": "list_by_ids", "status": 429, "headers": {"Retry-After": "600"}, "times": 1},
+    _throttled(
+        "poll-429-long",
+        "status checks answered 429 with Retry-After of 10 minutes",
+        _everywhere(
+            {"route": "list_by_ids", "status": 429, "headers": {"Retry-After": "600"}, "times": 1}
         ),
         alone=True,
     ),
-    Scenario(
-        name="outage",
-        group=THROTTLED,
-        fault="half an hour (scaled) without Groq while the batch runs",
-        arrange=_fate(batch_seconds=6),
+    _throttled(
+        "outage",
+        "half an hour (scaled) without Groq while the batch runs",
+        _fate(batch_seconds=6),
         act=_half_an_hour_without_groq,
         alone=True,
     ),
-    # -- fates of a batch
-    Scenario(
-        name="expired",
-        group=BATCHES,
-        fault="batch expired with 60 % done",
-        arrange=_fate(end="expire", done=0.6),
+    _batch("expired", "batch expired with 60 % done", _fate(end="expire", done=0.6), batches=2),
+    _batch(
+        "expired-missing",
+        "batch expired with 60 % done, the rest in no file",
+        _fate(end="expire", done=0.6, unfinished="missing"),
         batches=2,
     ),
-    Scenario(
-        name="expired-missing",
-        group=BATCHES,
-        fault="batch expired with 60 % done, the rest in no file",
-        arrange=_fate(end="expire", done=0.6, unfinished="missing"),
+    _batch(
+        "cancelled",
+        "batch cancelled in the Groq console, half done",
+        _fate(end="cancel", done=0.5),
         batches=2,
     ),
-    Scenario(
-        name="cancelled",
-        group=BATCHES,
-        fault="batch cancelled in the Groq console, half done",
-        arrange=_fate(end="cancel", done=0.5),
-        batches=2,
-    ),
-    Scenario(
-        name="refused",
-        group=BATCHES,
-        fault="batch refused at validation (`errors` as an object)",
-        arrange=_fate(end="fail", errors=[{"code": "invalid_jsonl", "message": "no"}], times=None),
+    _batch(
+        "refused",
+        "batch refused at validation (`errors` as an object)",
+        _fate(end="fail", errors=[{"code": "invalid_jsonl", "message": "no"}], times=None),
         status="partial",
         succeeded=0,
         batches=3,
     ),
-    Scenario(
-        name="refused-once",
-        group=BATCHES,
-        fault="batch refused at validation, once",
-        arrange=_fate(end="fail", errors=[{"code": "internal", "message": "no"}]),
+    _batch(
+        "refused-once",
+        "batch refused at validation, once",
+        _fate(end="fail", errors=[{"code": "internal", "message": "no"}]),
         batches=2,
     ),
-    Scenario(
-        name="refused-model",
-        group=BATCHES,
-        fault="the create of a batch with a certain model refused; half of the file asks for it",
-        arrange=_refuse_model("create"),
+    _batch(
+        "refused-model",
+        "the create of a batch with a certain model refused; half of the file asks for it",
+        _refuse_model("create"),
         other_model="other-at-create",
-        # So that the API decides, and not the check of the models before.
-        options={"check-models": "false"},
         status="partial",
         succeeded=REQUESTS // 2,
-    ),
-    Scenario(
-        name="invalid-model",
-        group=BATCHES,
-        fault="a batch with a certain model refused at validation; half of the file asks for it",
-        arrange=_refuse_model("validation"),
-        other_model="other-at-validation",
         # So that the API decides, and not the check of the models before.
         options={"check-models": "false"},
+    ),
+    _batch(
+        "invalid-model",
+        "a batch with a certain model refused at validation; half of the file asks for it",
+        _refuse_model("validation"),
+        other_model="other-at-validation",
         status="partial",
         succeeded=REQUESTS // 2,
         batches=4,
+        # So that the API decides, and not the check of the models before.
+        options={"check-models": "false"},
     ),
-    Scenario(
-        name="refused-line",
-        group=BATCHES,
-        fault="batch refused for its line 7 (`errors` as an array)",
-        arrange=_fate(
+    _batch(
+        "refused-line",
+        "batch refused for its line 7 (`errors` as an array)",
+        _fate(
             end="fail",
             errors_shape="array",
             errors=[{"code": "model_not_found", "message": "no", "line": 7, "param": "model"}],
@@ -390,194 +356,157 @@ SCENARIOS = [
         succeeded=REQUESTS - 1,
         batches=2,
     ),
-    Scenario(
-        name="no-files",
-        group=BATCHES,
-        fault="batch completed without any file",
-        arrange=_fate(no_files=True, all_requests="missing", counts={"completed": 0}),
+    _batch(
+        "no-files",
+        "batch completed without any file",
+        _fate(no_files=True, all_requests="missing", counts={"completed": 0}),
         batches=2,
     ),
-    Scenario(
-        name="odd-ids",
-        group=BATCHES,
-        fault='`"error_file_id": {}`, and `errors` filled on a completed batch',
-        arrange=_fate(
+    _batch(
+        "odd-ids",
+        '`"error_file_id": {}`, and `errors` filled on a completed batch',
+        _fate(
             override={"error_file_id": {}},
             errors=[{"code": "invalid_method", "message": "no", "line": None, "param": None}],
         ),
     ),
-    Scenario(
-        name="unknown-status",
-        group=BATCHES,
-        fault="batch in an unknown status for a while",
-        arrange=_fate(status="paused", status_seconds=3, batch_seconds=5),
+    _batch(
+        "unknown-status",
+        "batch in an unknown status for a while",
+        _fate(status="paused", status_seconds=3, batch_seconds=5),
     ),
-    Scenario(
-        name="overdue",
-        group=BATCHES,
-        fault="batch still `in_progress` beyond `expires_at`, half done",
-        arrange=_run_beyond_the_window,
+    _batch(
+        "overdue",
+        "batch still `in_progress` beyond `expires_at`, half done",
+        _run_beyond_the_window,
         act=_lengthen_windows,
         batches=2,
         alone=True,
     ),
-    Scenario(
-        name="withdrawn",
-        group=BATCHES,
-        fault="batch expired with 60 % done; then its model is withdrawn",
-        arrange=_withdraw_model,
+    _batch(
+        "withdrawn",
+        "batch expired with 60 % done; then its model is withdrawn",
+        _withdraw_model,
         status="partial",
         succeeded=REQUESTS * 6 // 10,
         batches=3,
     ),
-    Scenario(
-        name="all-fail",
-        group=BATCHES,
-        fault="every request fails; there is no output file",
-        arrange=_fate(all_requests="fail", times=None),
+    _batch(
+        "all-fail",
+        "every request fails; there is no output file",
+        _fate(all_requests="fail", times=None),
         status="partial",
         succeeded=0,
     ),
-    # -- fates of rows
-    Scenario(
-        name="canary",
-        group=BATCHES,
-        fault="a canary of 50 requests, all of which fail for good",
-        arrange=lambda trial: trial.rule("fail", custom_id=[f"r-{n}" for n in range(50)]),
+    _batch(
+        "canary",
+        "a canary of 50 requests, all of which fail for good",
+        lambda trial: trial.rule("fail", custom_id=[f"r-{n}" for n in range(50)]),
         status="partial",
         succeeded=0,
         options={"canary-requests": "50"},
         first_error="canary_failed",
     ),
-    Scenario(
-        name="separators",
-        group=ROWS,
-        fault="raw U+2028, U+2029 and U+0085 in a tenth of the answers",
-        arrange=_tenth("unicode_separators"),
+    _rows(
+        "separators",
+        "raw U+2028, U+2029 and U+0085 in a tenth of the answers",
+        _tenth("unicode_separators"),
     ),
-    Scenario(
-        name="missing-rows",
-        group=ROWS,
-        fault="a tenth of the rows in no file",
-        arrange=_tenth("missing", times=1),
-        batches=2,
-    ),
-    Scenario(
-        name="rows-400",
-        group=ROWS,
-        fault="a tenth of the requests answered 400, for good",
-        arrange=_tenth({"kind": "http_error", "status": 400}),
+    _rows("missing-rows", "a tenth of the rows in no file", _tenth("missing", times=1), batches=2),
+    _rows(
+        "rows-400",
+        "a tenth of the requests answered 400, for good",
+        _tenth({"kind": "http_error", "status": 400}),
         status="partial",
         succeeded=REQUESTS - REQUESTS // 10,
     ),
-    Scenario(
-        name="rows-capacity",
-        group=ROWS,
-        fault="a tenth of the requests meets `capacity_exhausted` once",
-        arrange=_tenth("capacity_exhausted", times=1),
+    _rows(
+        "rows-capacity",
+        "a tenth of the requests meets `capacity_exhausted` once",
+        _tenth("capacity_exhausted", times=1),
         batches=2,
     ),
-    Scenario(
-        name="rows-in-output",
-        group=ROWS,
-        fault="failed rows in the output file, with `error: null`",
-        arrange=_tenth({"kind": "error_in_output", "status": 422}),
+    _rows(
+        "rows-in-output",
+        "failed rows in the output file, with `error: null`",
+        _tenth({"kind": "error_in_output", "status": 422}),
         status="partial",
         succeeded=REQUESTS - REQUESTS // 10,
     ),
-    Scenario(
-        name="rows-odd",
-        group=ROWS,
-        fault="rows twice, rows of requests that were never sent",
-        arrange=_both(
+    _rows(
+        "rows-odd",
+        "rows twice, rows of requests that were never sent",
+        _both(
             lambda trial: trial.rule("duplicated", fraction=0.1),
-            lambda trial: trial.rule(
-                "foreign",
-                fraction=0.2,
-            ),
+            lambda trial: trial.rule("foreign", fraction=0.2),
         ),
     ),
-    Scenario(
-        name="rows-broken",
-        group=ROWS,
-        fault="a tenth of the rows is broken JSON, once",
-        arrange=_tenth("invalid_json", times=1),
+    _rows(
+        "rows-broken",
+        "a tenth of the rows is broken JSON, once",
+        _tenth("invalid_json", times=1),
         batches=2,
     ),
-    # -- fates of an execution
-    Scenario(
-        name="stopped",
-        group=RUNS,
-        fault="`stop-execution` while the batch runs, half done",
-        arrange=_fate(end="stuck", done=0.5),
+    _run(
+        "stopped",
+        "`stop-execution` while the batch runs, half done",
+        _fate(end="stuck", done=0.5),
         act=_stop_half_way,
         status="cancelled",
         succeeded=REQUESTS // 2,
         first_error="cancelled",
     ),
-    Scenario(
-        name="stopped-uploading",
-        group=RUNS,
-        fault="`stop-execution` while an upload to Groq is under way",
-        arrange=lambda trial: trial.fault("upload", hold_before=trial.name),
+    _run(
+        "stopped-uploading",
+        "`stop-execution` while an upload to Groq is under way",
+        lambda trial: trial.fault("upload", hold_before=trial.name),
         act=_stop_during_upload,
         status="cancelled",
         succeeded=0,
         batches=0,
         first_error="cancelled",
     ),
-    Scenario(
-        name="stopped-unheard",
-        group=RUNS,
-        fault="`stop-execution` while the batch runs, and the event about it is lost",
-        arrange=_fate(end="stuck", done=0.5),
+    _run(
+        "stopped-unheard",
+        "`stop-execution` while the batch runs, and the event about it is lost",
+        _fate(end="stuck", done=0.5),
         act=_stop_unheard,
         status="cancelled",
         succeeded=REQUESTS // 2,
         alone=True,
     ),
-    Scenario(
-        name="denied",
-        group=RUNS,
-        fault="a policy denies the results' key; they are delivered below `superseded/`",
-        arrange=_deny_results,
+    _run(
+        "denied",
+        "a policy denies the results' key; they are delivered below `superseded/`",
+        _deny_results,
         status="failed",
         first_error="permission_denied",
     ),
-    Scenario(
-        name="overwritten",
-        group=RUNS,
-        fault="the input is overwritten while the batch runs",
-        arrange=_fate(batch_seconds=4),
+    _run(
+        "overwritten",
+        "the input is overwritten while the batch runs",
+        _fate(batch_seconds=4),
         act=_overwrite_input,
     ),
-    Scenario(
-        name="deleted",
-        group=RUNS,
-        fault="the input is deleted while the batch runs",
-        arrange=_fate(batch_seconds=4),
+    _run(
+        "deleted",
+        "the input is deleted while the batch runs",
+        _fate(batch_seconds=4),
         act=_delete_input,
     ),
-    Scenario(
-        name="started-often",
-        group=RUNS,
-        fault="the upload's event, and three starts by hand",
-        act=_start_three_times,
-    ),
-    Scenario(
-        name="rotated",
-        group=RUNS,
-        fault="the key is rotated while the batch runs",
-        arrange=_fate(batch_seconds=4),
+    _run("started-often", "the upload's event, and three starts by hand", act=_start_three_times),
+    _run(
+        "rotated",
+        "the key is rotated while the batch runs",
+        _fate(batch_seconds=4),
         act=_rotate_key,
         alone=True,
     ),
-    Scenario(
-        name="deadline",
-        group=RUNS,
-        fault="a deadline passes while a batch hangs at half of its requests; the first ordinary "
+    _run(
+        "deadline",
+        "a deadline passes while a batch hangs at half of its requests; the first ordinary "
         "calls are refused with 429, two with 503",
-        arrange=_both(
+        _both(
             _fate(end="stuck", done=0.5),
             _everywhere(
                 {"route": "chat", "status": 429, "headers": {"Retry-After": "2"}, "times": 2},
@@ -588,11 +517,10 @@ SCENARIOS = [
         calls=REQUESTS // 2,
         alone=True,
     ),
-    Scenario(
-        name="deadline-only",
-        group=RUNS,
-        fault="a deadline passes while a batch hangs, and nothing may be spent on ordinary calls",
-        arrange=_fate(end="stuck", done=0.5),
+    _run(
+        "deadline-only",
+        "a deadline passes while a batch hangs, and nothing may be spent on ordinary calls",
+        _fate(end="stuck", done=0.5),
         options={"batch-deadline": "1m"},
         status="partial",
         succeeded=REQUESTS // 2,

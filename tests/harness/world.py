@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,8 @@ from groq_batch.settings import Settings
 from local.asl import MACHINE as DEFINITION
 from local.function_environment import PARAMETER_DEFAULTS
 from local.groq_simulator.control import ControlOperations
-from local.state_machine.machine import Execution, Machine, Pause, TaskError
+from local.state_machine.definition import Machine
+from local.state_machine.machine import Execution, Pause, TaskError
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
 from tests.fakes.s3 import FakeS3
@@ -475,8 +476,3 @@ class World:
     def write_object(self, bucket: str, key: str, data: bytes) -> None:
         """Store the results of a Map; part of a machine's environment."""
         self._user.put_object(Bucket=bucket, Key=key, Body=data)
-
-
-def follow_all(steps: Iterator[float]) -> list[float]:
-    """Run something to its end at once; returns the moments at which it wanted to go on."""
-    return list(steps)

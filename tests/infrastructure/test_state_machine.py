@@ -263,7 +263,7 @@ def test_shard_prefix_holds_shards_only_and_no_other_attempts():
         keys.results(1, 1),
         keys.failed(1, 1),
         keys.summary(1, 1),
-        keys.map_results(),
+        keys.map_results,
     }
     assert not any(key.startswith(f"{keys.prefix}shards/") for key in others)
 
@@ -294,7 +294,7 @@ def test_results_of_maps_are_written_where_the_role_may(stack: Stack, name: str)
     )
     assert template is not None
     prefix = template[1].format("a-0123", 2)
-    assert prefix.startswith(object_keys.WorkKeys("a-0123").map_results())
+    assert prefix.startswith(object_keys.WorkKeys("a-0123").map_results)
     key = f"<Bucket.Arn>/{prefix}/0f1e2d3c/SUCCEEDED_0.json"
     assert stack.role("BatchJobRole").allows("s3:PutObject", key)
     # What a Map answers is a pointer on AWS and a list elsewhere: nobody looks at it.

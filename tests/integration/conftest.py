@@ -61,6 +61,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def chapters(monkeypatch: pytest.MonkeyPatch) -> Chapters:
     """Return what happens, one thing after the other, while jobs are followed."""
     monkeypatch.setattr(Hurried, "chapters", [])
-    monkeypatch.setattr("groq_batch_cli.verbs.run.Follower", Hurried)
+    monkeypatch.setattr("groq_batch_cli.file_run.Follower", Hurried)
     monkeypatch.setattr("groq_batch_cli.verbs.start.Follower", Hurried)
     return Hurried.chapters

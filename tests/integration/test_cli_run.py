@@ -216,7 +216,7 @@ def test_file_that_changes_while_it_is_uploaded(
         world.file("x.jsonl", request_line("b"))
         return upload(*arguments, **options)
 
-    monkeypatch.setattr("groq_batch_cli.verbs.run.upload", change)
+    monkeypatch.setattr("groq_batch_cli.file_run.upload", change)
     assert run(["run", path, "--no-wait"]) == 1
     assert "was changed after it had been checked" in capsys.readouterr().err
     assert list(world.storage.objects("")) == []

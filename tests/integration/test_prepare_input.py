@@ -217,11 +217,6 @@ class TestAccepted:
         assert b"".join(job.shards.values()) == file_of(*GOOD)
         assert job.report["input"]["bytes"] == len(members)
 
-    def test_prepare_model_without_price_has_no_estimate(self, upload: Upload) -> None:
-        job = upload(request("a", model="acme/new"))
-        assert job.prepare()["accepted"] is True
-        assert job.report["cost_usd"]["estimated"] is None
-
     def test_prepare_reads_the_version_of_the_upload(self, made: Account, upload: Upload) -> None:
         first = upload(*GOOD)
         made.upload(first.key, b"of somebody else")

@@ -21,7 +21,8 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
-from groq_batch.steps.start_job.start import InvocationError, JobStarter, StartedJob
+from groq_batch.steps.start_job.one_job import StartedJob
+from groq_batch.steps.start_job.start import InvocationError, JobStarter
 from tests.fakes.account import BUCKET, FakeAccount, throttling
 from tests.fakes.calls import Call, plain_wire
 from tests.fakes.s3 import refusing

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
-from groq_batch.steps.start_job.start import JobStarter, StartedJob
+from groq_batch.steps.start_job.one_job import StartedJob
+from groq_batch.steps.start_job.start import JobStarter
 from groq_batch.steps.start_job.sweep import MARGIN_SECONDS
 from local.listed_bucket import ListedBucket
 from tests.fakes.account import BUCKET, NOON, throttling

@@ -169,28 +169,6 @@ def test_canary_that_fails_is_all_that_is_sent(range_bytes: str) -> None:
         assert failed == [line.data for line in job.lines]
 
 
-@pytest.mark.parametrize(
-    ("failing", "percent", "passes"),
-    [(0, 0, True), (1, 0, False), (2, 50, True), (3, 50, False), (3, 75, True), (4, 100, False)],
-)
-def test_share_that_may_fail(failing: int, percent: int, passes: bool) -> None:
-    with World() as world:
-        world.simulator.add_rule(
-            "fail", match={"regex": f"^r[0-{failing - 1}]$"} if failing else {"custom_id": "none"}
-        )
-        _, report = run(
-            world,
-            good_lines(6),
-            canary_requests="4",
-            canary_max_failed_percent=str(percent),
-        )
-        assert told(report) == canary(4, failing, passed=passes)
-        assert (len(report["batches"]) > 1) is passes
-        if not passes:
-            assert report["errors"][0]["code"] == "canary_failed"
-            assert f"({failing} times)" in report["errors"][0]["message"]
-
-
 def test_canary_that_shows_a_cost_above_the_cap() -> None:
     """Without a limit of their tokens the estimate knows nothing of answers."""
     with World() as world:

@@ -14,7 +14,7 @@ import pytest
 from groq_batch.domain.on_demand import MeanUsage, Size
 from groq_batch.domain.prices import table_prices
 from groq_batch.request_file.ordinary_request import read_request
-from local.state_machine.machine import Machine
+from local.state_machine.definition import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.harness.invocations import Die, Hold, Invocation, Trouble
 from tests.harness.jobs import (

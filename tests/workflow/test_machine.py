@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from local.state_machine.definition import Machine
 from local.state_machine.expressions import (
     EvaluationError,
     UnknownFeatureError,
@@ -20,7 +21,7 @@ from local.state_machine.expressions import (
     path_template,
     result_path,
 )
-from local.state_machine.machine import MAX_EVENTS, Execution, Machine, TaskError
+from local.state_machine.machine import MAX_EVENTS, Execution, TaskError
 from tests.harness.world import DEFINITION, SUBSTITUTIONS, shipped_machine
 
 ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:Test"

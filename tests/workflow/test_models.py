@@ -15,7 +15,7 @@ from groq_batch.domain.models import read_models
 from groq_batch.domain.prices import table_prices
 from groq_batch.records.model_listing import ModelListing
 from local.groq_simulator import answers
-from local.state_machine.machine import Machine
+from local.state_machine.definition import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.harness.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.harness.jobs import Line, Upload, check_end, good_line, good_lines, put, report_of
@@ -110,23 +110,6 @@ def check_end_of_echoes(world: World, upload: Upload) -> list[dict[str, Any]]:
     for line in upload.lines:
         object.__setattr__(line, "prompt", json.loads(line.data)["body"]["messages"][0]["content"])
     return check_end(world, upload)
-
-
-def test_a_model_that_cannot_serve_the_url() -> None:
-    line = good_line("a", model="whisper-large-v3")
-    with World() as world:
-        upload = put(world, "input/a.jsonl", [Line(line.data, "a", "unsuitable_model")])
-        world.settle()
-        (report,) = check_end(world, upload)
-    assert report["errors"][0]["code"] == "unsuitable_model"
-
-
-def test_a_model_that_is_not_active() -> None:
-    with World(simulator={"models": {SMALL: {"active": False}}}) as world:
-        upload = put(world, "input/a.jsonl", [Line(good_line("a").data, "a", "unknown_model")])
-        world.settle()
-        (report,) = check_end(world, upload)
-    assert report["errors"][0]["code"] == "unknown_model"
 
 
 # -- without a list --------------------------------------------------------------------------------

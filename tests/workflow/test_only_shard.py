@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from local.state_machine.machine import Machine
+from local.state_machine.definition import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.harness.invocations import Invocation, Refuse, Trouble
 from tests.harness.jobs import check_end, good_lines, put

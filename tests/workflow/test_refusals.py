@@ -376,22 +376,6 @@ def test_endpoint_that_is_refused_twice_refuses_the_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        {"message": "Unsupported.", "code": "x", "param": "endpoint"},
-        {"message": "Unsupported.", "code": "invalid_endpoint"},
-        {"message": "'endpoint' must be the url of the requests.", "type": "x"},
-    ],
-)
-def test_endpoint_may_be_named_anywhere(error: dict[str, str]) -> None:
-    with World({"MAX_ATTEMPTS": "1"}, simulator={"endpoint_rule": "own_at_validation"}) as world:
-        world.simulator.add_fault("create", status=400, body={"error": error}, times=1)
-        _, report = run(world, [audio_line("s"), audio_line("t", model="whisper-large-v3-turbo")])
-        assert report["status"] == "succeeded"
-        assert [status for _, status in creates(world)] == [400, 200]
-
-
-@pytest.mark.parametrize(
     "lines", [good_lines(2), [audio_line("s"), *good_lines(1)]], ids=["chat", "mixed"]
 )
 def test_endpoint_is_not_replaced_for_other_lines(lines: list[Line]) -> None:
@@ -402,16 +386,6 @@ def test_endpoint_is_not_replaced_for_other_lines(lines: list[Line]) -> None:
         world.settle()
         assert report_of(world, "a.jsonl")["status"] == "partial"
         assert len(creates(world)) == 1
-
-
-@pytest.mark.parametrize("status", [404, 422])
-def test_endpoint_is_replaced_only_after_a_400(status: int) -> None:
-    with World({"MAX_ATTEMPTS": "1"}) as world:
-        error = {"error": {"message": "Unsupported.", "param": "endpoint"}}
-        world.simulator.add_fault("create", status=status, body=error, times=None)
-        put(world, "input/a.jsonl", [audio_line("s")])
-        world.settle()
-        assert 400 not in [one for _, one in creates(world)]
 
 
 def test_batch_that_fails_for_its_endpoint_is_sent_with_the_url_of_its_lines() -> None:

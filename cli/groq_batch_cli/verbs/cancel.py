@@ -8,10 +8,9 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.ending import end_line
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.job_progress import Follower
+from groq_batch_cli.job_progress import Follower, leave
 from groq_batch_cli.options import jobs_argument, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.verbs.run import leave
 from groq_batch_client.cancel import stop_job
 from groq_batch_client.follow import Followed
 from groq_batch_client.text import one_line

@@ -11,7 +11,7 @@ from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.job_progress import Follower
+from groq_batch_cli.job_progress import Follower, leave
 from groq_batch_cli.options import (
     job_argument,
     out_folder_option,
@@ -22,7 +22,6 @@ from groq_batch_cli.output_guard import check_folder
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
-from groq_batch_cli.verbs.run import leave
 from groq_batch_client import retries
 from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob

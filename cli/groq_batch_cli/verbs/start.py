@@ -11,12 +11,11 @@ from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.job_lookup import path_of
-from groq_batch_cli.job_progress import Follower
+from groq_batch_cli.job_progress import Follower, leave
 from groq_batch_cli.options import out_folder_option, stack_options
 from groq_batch_cli.output_guard import check_folder
 from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.verbs.run import leave
 from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob, job_of_path
 from groq_batch_client.job_view import GOOD

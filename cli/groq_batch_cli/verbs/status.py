@@ -15,11 +15,10 @@ from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, NoSuchJobError
 from groq_batch_cli.failures import ErrorCodes, error_codes
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.job_progress import Follower
+from groq_batch_cli.job_progress import Follower, leave
 from groq_batch_cli.options import job_argument, json_option, stack_options
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text_table import aligned
-from groq_batch_cli.verbs.run import leave
 from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_view import (

@@ -55,8 +55,10 @@ def check_cap(
         without = "use a stack without MaxJobCostUsd"
         if stack_cap_usd == 0:
             without = f"leave out {option}: the stack has no MaxJobCostUsd"
-        return _problem(
-            f"A cost cap of {cap_usd:g} USD is set, but {reason}. Name another model, or {without}."
+        return Problem.of_file(
+            ErrorCode.TOO_EXPENSIVE,
+            f"A cost cap of {cap_usd:g} USD is set, but {reason}. Name another model, or "
+            f"{without}.",
         )
     estimate = estimate_cost_usd(models, prices)
     if estimate is None or estimate <= cap_usd:
@@ -65,8 +67,9 @@ def check_cap(
     if is_of_stack:
         advice = "Split the file, or deploy the stack with a larger MaxJobCostUsd."
     expected, allowed = distinct_amounts(estimate, cap_usd)
-    return _problem(
-        f"The estimated cost of {expected} USD is above the cap of {allowed} USD. {advice}"
+    return Problem.of_file(
+        ErrorCode.TOO_EXPENSIVE,
+        f"The estimated cost of {expected} USD is above the cap of {allowed} USD. {advice}",
     )
 
 
@@ -82,7 +85,3 @@ def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(name[:_SHOWN_NAME_CHARACTERS] for name in names[:_SHOWN_NAMES])
     more = len(names) - _SHOWN_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _problem(message: str) -> Problem:
-    return Problem(line=None, custom_id=None, code=ErrorCode.TOO_EXPENSIVE, message=message)

@@ -120,9 +120,10 @@ def parse_options(
         value = read(given[name])
         if value is None:
             problems.append(
-                _problem(
+                Problem.of_file(
+                    ErrorCode.INVALID_OPTION,
                     f"The metadata {name} is {given[name][:100]!r}; allowed is {allowed}. "
-                    f"Upload the file again."
+                    f"Upload the file again.",
                 )
             )
         else:
@@ -133,11 +134,12 @@ def parse_options(
     if not problems and needed_days > work_retention_days:
         canary = ", and one more for the canary," if options.canary_requests else ""
         problems.append(
-            _problem(
+            Problem.of_file(
+                ErrorCode.INVALID_OPTION,
                 f"{options.max_attempts} attempts of {options.completion_window}{canary} can take "
                 f"{needed_days} days, but this stack keeps a job's working files for "
                 f"{work_retention_days}. Choose fewer attempts or a shorter window, or deploy the "
-                f"stack with WorkRetentionDays={needed_days} or more."
+                f"stack with WorkRetentionDays={needed_days} or more.",
             )
         )
     return options, problems
@@ -228,7 +230,3 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "retry-invalid-output": ("retry_invalid_output", _yes_or_no, "true or false"),
 }
 """Metadata name: the option's field, its parser (returns None if not allowed), allowed values."""
-
-
-def _problem(message: str) -> Problem:
-    return Problem(line=None, custom_id=None, code=ErrorCode.INVALID_OPTION, message=message)

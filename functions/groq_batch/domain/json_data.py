@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder of msgspec raises for bytes that are not JSON of its type."""
+
 _Value = TypeVar("_Value")
 
 

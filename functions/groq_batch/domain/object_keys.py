@@ -407,6 +407,7 @@ class WorkKeys:
         """The problems that a task found in its lines, in the format of ``invalid/<path>``."""
         return f"{self.prefix}ranges/cut/problems/{shard_name(number)}.jsonl"
 
+    @property
     def map_results(self) -> str:
         """Prefix to which the Distributed Maps write their results."""
         return f"{self.prefix}maps/"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.times import parse_timestamp
@@ -19,15 +19,30 @@ _MIN_SHARE = 0.05
 """Minimum share of the sent requests that must have an outcome before time left is estimated."""
 
 
-def mean_pace(report: Mapping[str, Any], written_at: datetime) -> tuple[float, float] | None:
+class MeanPace(NamedTuple):
+    """Pace at which requests get outcomes.
+
+    Attributes:
+        rate: Requests per second.
+        seconds_left: Seconds that the remaining requests take at that rate, counted from the time
+            at which the report was written.
+    """
+
+    rate: float
+    seconds_left: float
+
+    def seconds_left_after(self, seconds: float) -> float | None:
+        """Return the seconds left some time after the report; None if that time has passed."""
+        left = self.seconds_left - max(seconds, 0.0)
+        return left if left >= 1 else None
+
+
+def mean_pace(report: Mapping[str, Any], written_at: datetime) -> MeanPace | None:
     """Return the average pace of the current attempt; None if it cannot be estimated yet.
 
     Args:
         report: The report of a job.
         written_at: When it was written.
-
-    Returns:
-        Requests per second, and the seconds that the rest takes at that pace.
     """
     if report["status"] != RUNNING:
         return None
@@ -42,7 +57,7 @@ def mean_pace(report: Mapping[str, Any], written_at: datetime) -> tuple[float, f
     if seconds < MIN_SECONDS:
         return None
     rate = done / seconds
-    return rate, (sent - done) / rate
+    return MeanPace(rate, (sent - done) / rate)
 
 
 def current_attempt(report: Mapping[str, Any]) -> int:

@@ -88,13 +88,15 @@ class Pace:
             if now < self.begins_at or count == room:
                 break
             is_alone = not (open_calls or count)
-            if not (self._fits_minute(is_alone, now) and self._fits(tokens, is_alone, now)):
+            if not self._fits_minute(is_alone=is_alone, now=now):
+                break
+            if not self._fits(tokens, is_alone=is_alone, now=now):
                 break
             self._begun.append(now)
             count += 1
         return count
 
-    def _fits_minute(self, is_alone: bool, now: float) -> bool:
+    def _fits_minute(self, *, is_alone: bool, now: float) -> bool:
         """Tell whether another call fits into this minute; otherwise wait for the next."""
         while self._begun and self._begun[0] + _MINUTE <= now:
             self._begun.popleft()
@@ -105,7 +107,7 @@ class Pace:
             self._pause(until, "Groq's limit of calls in a minute is used up.", now=now)
         return False
 
-    def _fits(self, tokens: float, is_alone: bool, now: float) -> bool:
+    def _fits(self, tokens: float, *, is_alone: bool, now: float) -> bool:
         """Deduct a call from the remaining limits; if it does not fit, wait for their reset."""
         left = self._left
         if left.requests is not None and left.requests < 1:

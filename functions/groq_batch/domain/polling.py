@@ -32,6 +32,9 @@ POLL_BUDGET = 2_000
 execution's history (18,000 in total), and Step Functions ends an execution at 25,000. The rest is
 for the Maps, for retries and for a job's other states. See
 https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
+FIRST_PAUSE_SECONDS = 30
+"""Seconds before a new round for shards that the first round of a Map left open; every further
+round doubles the pause."""
 _GRACE_SECONDS = 24 * 3600
 
 
@@ -97,8 +100,3 @@ def within_deadline(seconds: int, *, deadline_at: float | None, now: float) -> i
     if deadline_at is None or now >= deadline_at:
         return seconds
     return max(min(seconds, math.ceil(deadline_at - now)), 1)
-
-
-FIRST_PAUSE_SECONDS = 30
-"""Seconds before a new round for shards that the first round of a Map left open; every further
-round doubles the pause."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import msgspec
 
 MAX_SHOWN_CHARACTERS = 512
 """Longer ids are truncated in reports."""
+MAX_MESSAGE_LENGTH = 500
+"""Maximum number of characters kept of a text from the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ class Problem:
     code: str
     message: str
 
+    @classmethod
+    def of_file(cls, code: str, message: str) -> Self:
+        """Return a problem that concerns the whole file."""
+        return cls(line=None, custom_id=None, code=code, message=message)
+
 
 def problem_row(problem: Problem) -> bytes:
     """Return a problem as a row of ``invalid/``, with its line end."""
@@ -37,7 +45,3 @@ def shown(text: str | None) -> str | None:
     if text is None or len(text) <= MAX_SHOWN_CHARACTERS:
         return text
     return text[:MAX_SHOWN_CHARACTERS] + "…"
-
-
-MAX_MESSAGE_LENGTH = 500
-"""Maximum number of characters kept of a text from the API."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.json_data import DECODE_ERRORS
 from groq_batch.domain.json_nesting import without_depths
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 
@@ -178,7 +179,7 @@ def model_of(line: bytes) -> str:
     """Return the model that a request line names; empty if it cannot be read."""
     try:
         return _asked.decode(line).body.model
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return ""
 
 
@@ -198,7 +199,7 @@ def classify_row(line: bytes) -> Row | None:
     """
     try:
         quick = _quick.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return _classify_carefully(line)
     response, body = quick.response, quick.response.body
     if not 200 <= response.status_code < 300:
@@ -276,11 +277,11 @@ def read_row(line: bytes) -> Any:
         return None
 
 
-def is_json(data: bytes) -> bool:
-    """Tell whether an answer is JSON as rows are parsed, however deeply nested."""
+def is_readable_json(data: bytes) -> bool:
+    """Tell whether an answer is JSON in the tolerant way of ``classify_row``, however nested."""
     try:
         msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         pass
     else:
         return True

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from groq_batch.domain.json_data import DECODE_ERRORS
 from groq_batch.domain.json_nesting import nests_deeper_than, without_depths
 from groq_batch.domain.result_row import read_row
 
@@ -71,14 +72,13 @@ _request = msgspec.json.Decoder(_Request)
 _form = msgspec.json.Decoder(_Form)
 _schema = msgspec.json.Decoder(_Schema)
 _any = msgspec.json.Decoder()
-_READ_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def asked_form(line: bytes) -> AskedForm | None:
     """Return the form that a request line asks for; None if it does not ask for JSON."""
     try:
         form = _form.decode(_request.decode(line).body.response_format)
-    except _READ_ERRORS:
+    except DECODE_ERRORS:
         return None  # There is none, or it is a name, as in requests for audio.
     if form.type == JSON_OBJECT:
         return AskedForm()
@@ -86,7 +86,7 @@ def asked_form(line: bytes) -> AskedForm | None:
         return None
     try:
         schema = bytes(_schema.decode(form.json_schema).schema)
-    except _READ_ERRORS:
+    except DECODE_ERRORS:
         return AskedForm()
     return AskedForm(None if schema == b"null" else schema)
 
@@ -110,13 +110,13 @@ def given_form(row: bytes) -> GivenForm:
         text = _joined(message.get("content"), "text")
         if message.get("tool_calls") or (not text and _refusal(message)):
             continue
-        if not text or not is_json(text):
+        if not text or not is_strict_json(text):
             return GivenForm(is_broken=True)
         texts.append(text)
     return GivenForm(texts=tuple(texts))
 
 
-def is_json(text: str) -> bool:
+def is_strict_json(text: str) -> bool:
     """Tell whether a text is exactly one JSON value, by the grammar of RFC 8259.
 
     ``NaN`` is not one, nor is JSON surrounded by text or a Markdown code fence.
@@ -126,9 +126,9 @@ def is_json(text: str) -> bool:
         data = without_depths(data, DEEPEST)
     try:
         _any.decode(data)
-    except _READ_ERRORS:
+    except DECODE_ERRORS:
         # msgspec rejects numbers beyond its range, and lone surrogates.
-        return _is_json_with_care(data.decode())
+        return _is_strict_json_with_care(data.decode())
     return True
 
 
@@ -149,7 +149,7 @@ def parse_json(text: str) -> Any:
     return _encodable(value) if "\\u" in text or not text.isascii() else value
 
 
-def _is_json_with_care(text: str) -> bool:
+def _is_strict_json_with_care(text: str) -> bool:
     try:
         _strict.decode(text)
     except (ValueError, RecursionError):
@@ -184,7 +184,7 @@ def _choices(row: bytes) -> list[dict[str, Any]]:
     """Return the choices of an answer; one without content if there are none."""
     try:
         data = _any.decode(row)
-    except _READ_ERRORS:
+    except DECODE_ERRORS:
         data = read_row(row)
     body = data["response"]["body"]
     if isinstance(body, str):

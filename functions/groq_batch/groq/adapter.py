@@ -123,12 +123,12 @@ class _HttpsPool(HTTPSConnectionPool):
 def was_never_sent(error: Exception) -> bool:
     """Tell whether an error proves that no byte of the request was sent."""
     cause = _cause(error)
-    return reason_of(error) in _NEVER_SENT or isinstance(
+    return no_answer_of(error) in _NEVER_SENT or isinstance(
         cause, ConnectTimeoutError | LocationValueError
     )
 
 
-def reason_of(error: Exception) -> NoAnswer:
+def no_answer_of(error: Exception) -> NoAnswer:
     """Return why a request has no response, or an incomplete one."""
     cause = _cause(error)
     if isinstance(cause, NameResolutionError):

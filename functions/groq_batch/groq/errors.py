@@ -13,10 +13,6 @@ from typing import Any, ClassVar
 from groq_batch.domain.reason import Reason
 
 
-class GroqBatchError(Exception):
-    """Base of this package's errors that callers are meant to handle."""
-
-
 class NoAnswer(StrEnum):
     """Why a call has no (complete) response."""
 
@@ -27,7 +23,7 @@ class NoAnswer(StrEnum):
     BROKEN_OFF = "broken_off"
 
 
-class GroqApiError(GroqBatchError):
+class GroqApiError(Exception):
     """A call to the API did not succeed.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import certifi
 from requests import PreparedRequest, Response, Session
 
-from groq_batch.groq.adapter import NETWORK_ERRORS, SendOnceAdapter, reason_of, was_never_sent
+from groq_batch.groq.adapter import NETWORK_ERRORS, SendOnceAdapter, no_answer_of, was_never_sent
 from groq_batch.groq.errors import GroqApiError, NoAnswer, NotSentError, UnknownOutcomeError
 from groq_batch.groq.multipart_body import MultipartBody, StreamError
 
@@ -232,7 +232,7 @@ def _is_complete(body: bytes | MultipartBody | None) -> bool:
 
 def _no_answer(request: HttpRequest, error: Exception) -> GroqApiError:
     """Distinguish a request that cannot have arrived from one with an unknown outcome."""
-    reason = reason_of(error)
+    reason = no_answer_of(error)
     call = f"{request.method} {request.url.split('?', maxsplit=1)[0]}"
     if was_never_sent(error):
         return NotSentError(f"There is no connection for {call} ({reason}).", reason=reason)
@@ -242,7 +242,7 @@ def _no_answer(request: HttpRequest, error: Exception) -> GroqApiError:
 
 
 def _cut(request: HttpRequest, size: int, error: Exception | None) -> UnknownOutcomeError:
-    reason = NoAnswer.TIMED_OUT if error is None else reason_of(error)
+    reason = NoAnswer.TIMED_OUT if error is None else no_answer_of(error)
     call = f"{request.method} {request.url.split('?', maxsplit=1)[0]}"
     return UnknownOutcomeError(
         f"The answer to {call} ended after {size} bytes ({reason}).", reason=reason

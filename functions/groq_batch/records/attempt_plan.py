@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -17,7 +17,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
 
-FIRST_PAUSE_SECONDS = 60
+FIRST_REFUSAL_PAUSE_SECONDS = 60
 """Pause in seconds before requests of a batch that was refused as a whole are sent again. Each
 further refusal doubles it."""
 
@@ -35,6 +35,18 @@ class RefusedShard:
     by_url: bool = False
 
 
+class Parts(NamedTuple):
+    """The parts of a divided shard.
+
+    Attributes:
+        first: The number of the first part; the others follow.
+        total: The number of parts.
+    """
+
+    first: int
+    total: int
+
+
 class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": "regions"}):
     """What was decided about the shards of an attempt.
 
@@ -43,8 +55,8 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": 
         decided_at: Time of the decision, in seconds since 1970.
         pause_seconds: Pause before the attempt begins.
         highest: The highest number of any shard of the job so far.
-        divided: The previous attempt's shards that are divided: the number of the first part, and
-            the number of parts. They are not shards of this attempt.
+        divided: The previous attempt's shards that are divided, with their parts. They are not
+            shards of this attempt.
         origins: The origin shard of each part.
         refusals: How often the batch of a shard, or of a shard that it is a part of, was refused.
         by_url: The shards whose batch uses the lines' own URL as its endpoint, if they have one.
@@ -54,7 +66,7 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": 
     decided_at: float = 0.0
     pause_seconds: int = 0
     highest: int = 0
-    divided: Mapping[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    divided: Mapping[int, Parts] = msgspec.field(default_factory=dict)
     origins: Mapping[int, int] = msgspec.field(default_factory=dict)
     refusals: Mapping[int, int] = msgspec.field(default_factory=dict)
     by_url: tuple[int, ...] = ()
@@ -66,8 +78,8 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": 
 
     def parts_of(self, shard: int) -> range:
         """Return the part numbers of a previous attempt's shard; empty if it is not divided."""
-        first, count = self.divided.get(shard, (0, 0))
-        return range(first, first + count)
+        first, total = self.divided.get(shard, Parts(0, 0))
+        return range(first, first + total)
 
     def origin_of(self, shard: int) -> int:
         """Return the number of the origin shard of a shard."""
@@ -88,15 +100,15 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": 
             now: Seconds since 1970.
         """
         highest, pause = self.highest, 0
-        divided: dict[int, tuple[int, int]] = {}
+        divided: dict[int, Parts] = {}
         origins, refusals = dict(self.origins), dict(self.refusals)
         own_url = set(by_url)
         for shard, refusal in sorted(refused.items()):
             count = refusals.get(shard, 0) + 1
-            pause = max(pause, pause_after(count))
+            pause = max(pause, pause_after_refusals(count))
             numbers = [shard]
             if refusal.parts > 1:
-                divided[shard] = (highest + 1, refusal.parts)
+                divided[shard] = Parts(highest + 1, refusal.parts)
                 numbers = list(range(highest + 1, highest + 1 + refusal.parts))
                 highest = numbers[-1]
                 origins.update(dict.fromkeys(numbers, self.origin_of(shard)))
@@ -126,6 +138,6 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": 
         return stored.put_once(storage, keys.attempt_plan(self.attempt), self)
 
 
-def pause_after(refusals: int) -> int:
+def pause_after_refusals(refusals: int) -> int:
     """Return the pause in seconds after this many refusals (from 1) of a shard's requests."""
-    return FIRST_PAUSE_SECONDS << (refusals - 1)
+    return FIRST_REFUSAL_PAUSE_SECONDS << (refusals - 1)

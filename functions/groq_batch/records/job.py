@@ -184,7 +184,7 @@ class JobRecord:
         first = self.first_attempt_of(origin)
         return first is not None and first <= attempt
 
-    def sending(self, origin: int, attempt: int) -> int:
+    def own_attempt(self, origin: int, attempt: int) -> int:
         """Return an attempt's number counted from an origin shard's first attempt, from 1."""
         return attempt - (self.first_attempt_of(origin) or attempt) + 1
 

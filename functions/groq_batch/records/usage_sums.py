@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import NamedTuple
 
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
@@ -176,18 +176,15 @@ class UsageSums:
         )
 
     @classmethod
-    def load(cls, storage: Storage) -> tuple[Self, str | None]:
-        """Load the sums and their ETag; the ETag is None if no sums are stored.
-
-        If they cannot be read, everything is counted again from the records.
-        """
+    def load(cls, storage: Storage) -> StoredSums:
+        """Load the sums. If they cannot be read, everything is counted again from the records."""
         found = storage.get_json(object_keys.USAGE_SUMS_KEY)
         if found is None:
-            return cls(), None
+            return StoredSums(cls(), None)
         try:
-            return stored.from_record(found.value, cls), found.etag
+            return StoredSums(stored.from_record(found.value, cls), found.etag)
         except ValueError:
-            return cls(), found.etag
+            return StoredSums(cls(), found.etag)
 
     def save(self, storage: Storage, *, over: str | None) -> str:
         """Write the sums and return their ETag.
@@ -202,6 +199,18 @@ class UsageSums:
         for day in self.days.values():
             day.forget_counted()
         return stored.put(storage, object_keys.USAGE_SUMS_KEY, self, over=over)
+
+
+class StoredSums(NamedTuple):
+    """Sums as loaded.
+
+    Attributes:
+        sums: The sums; empty ones if none can be read.
+        etag: ETag of the stored object, which ``save`` replaces; None without one.
+    """
+
+    sums: UsageSums
+    etag: str | None
 
 
 def first_day(now: datetime) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
@@ -33,6 +33,13 @@ _TRIES = 8
 
 class SupersededError(Exception):
     """A newer job has written at this job's path in the meantime."""
+
+
+class PlacedReport(NamedTuple):
+    """A report, and the path under which it is stored."""
+
+    report: dict[str, Any]
+    path: str
 
 
 class Delivery:
@@ -234,14 +241,14 @@ class Delivery:
         lists = (report.get("batches") for report in mine)
         return next((told for told in lists if told and isinstance(told, list)), [])
 
-    def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
-        """Return this job's final report and its path, if it still exists at its path."""
+    def stored_final_report(self) -> PlacedReport | None:
+        """Return this job's final report, if it still exists at its path."""
         for path in self._request.report_paths:
             found = self._readable_report(path)
             if found is None or not self._is_mine(found.value):
                 continue
             if _is_final(found.value):
-                return found.value, path
+                return PlacedReport(found.value, path)
         return None
 
     def write_page(self, page_data: PageData) -> None:

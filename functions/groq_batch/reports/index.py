@@ -56,8 +56,7 @@ def _updated_sums(
     except ConflictError:
         # Another run counts at the same time. Its sums are right, and must not be combined with
         # these.
-        sums, _ = UsageSums.load(storage)
-        return sums, False
+        return UsageSums.load(storage).sums, False
 
 
 def _write(

@@ -195,7 +195,7 @@ def _base(
             _batch_entry(
                 entry.batch,
                 number,
-                _sending(job, state, number),
+                _own_attempt(job, state, number),
                 entry.requests,
                 summaries.get((state.attempt, state.origin_of(number))),
             )
@@ -295,11 +295,11 @@ def _requests_of(job: JobRecord | None, state: AttemptState) -> int:
     )
 
 
-def _sending(job: JobRecord | None, state: AttemptState, shard: int) -> int:
+def _own_attempt(job: JobRecord | None, state: AttemptState, shard: int) -> int:
     """Return an attempt's number counted from a shard's first attempt, also after a canary."""
     if job is None:
         return state.attempt
-    return job.sending(state.origin_of(shard), state.attempt)
+    return job.own_attempt(state.origin_of(shard), state.attempt)
 
 
 def _submitted_at(request: JobRequest, states: Sequence[AttemptState]) -> str | None:

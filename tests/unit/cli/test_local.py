@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from groq_batch_cli import local_process
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.local_choice import FOLDER_VARIABLE, chosen_folder, folder_to_start
 from groq_batch_cli.local_registry import Registry, state_folder
@@ -230,7 +231,7 @@ def running(
     clone: Callable[[str], Path], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> LocalFolder:
     """Return a running stack whose template takes every parameter."""
-    monkeypatch.setattr(local, "_check_parameters", lambda *_: None)
+    monkeypatch.setattr(local, "check_parameters", lambda *_: None)
     return serve(clone("a"), RUNNING)
 
 
@@ -274,9 +275,9 @@ def test_restart_stops_the_stack_and_starts_it_as_asked_for(
     assert running.project is not None
     monkeypatch.chdir(running.project)
     done: list[object] = []
-    monkeypatch.setattr(local, "_stop", done.append)
+    monkeypatch.setattr(local, "stop_server", done.append)
     monkeypatch.setattr(
-        local, "_start", lambda folder, arguments, _: done.append(arguments) or RUNNING
+        local, "start_server", lambda folder, arguments, _: done.append(arguments) or RUNNING
     )
     assert run(["local", "up", "--parameter", "Paused=true", "--restart"]) == 0
     arguments = ["--stack-name", "groq-batch", "--batch-seconds", "5", "--parameter", "Paused=true"]
@@ -304,8 +305,8 @@ def test_parameters_are_checked_by_the_clones_own_tools_before_anything_is_stopp
 ) -> None:
     folder = serve(clone("a"), RUNNING)
     script = folder.path / "python"
-    monkeypatch.setattr(local, "_python", lambda _: str(script))
-    monkeypatch.setattr(local, "_stop", lambda _: pytest.fail("it was stopped"))
+    monkeypatch.setattr(local_process, "_python", lambda _: str(script))
+    monkeypatch.setattr(local, "stop_server", lambda _: pytest.fail("it was stopped"))
     for words, status, expected in (
         ("echo The template has no parameter Nope.; exit 1", 2, "has no parameter Nope."),
         ("echo No module named samcli >&2; exit 1", 1, "project's tools first: make setup"),

@@ -152,7 +152,7 @@ def test_server_that_fails_says_why(
     script = folder.path / "python"
     script.write_text("#!/bin/sh\necho 'No module named ministack' >&2; exit 1\n")
     script.chmod(0o755)
-    monkeypatch.setattr("groq_batch_cli.verbs.local._python", lambda _: str(script))
+    monkeypatch.setattr("groq_batch_cli.local_process._python", lambda _: str(script))
     assert run(["local", "up"]) == 1
     said = capsys.readouterr().err
     assert "No module named ministack. Install the project's tools first: make setup" in said

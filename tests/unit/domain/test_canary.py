@@ -154,7 +154,7 @@ class TestRecord:
         assert [job.first_attempt_of(n) for n in (1, 2, 5)] == [1, 1, 1]
         assert (job.last_attempt, job.last_attempt_of(5), job.attempts_needed(1)) == (3, 3, 3)
         assert job.may_send(5, 1)
-        assert (job.sending(5, 2), job.attempt_of_request_lines(5)) == (2, 1)
+        assert (job.own_attempt(5, 2), job.attempt_of_request_lines(5)) == (2, 1)
 
     def test_before_the_verdict_the_rest_has_no_attempt(self) -> None:
         job = record(None)
@@ -176,7 +176,7 @@ class TestRecord:
         assert [job.first_attempt_of(n) for n in (1, 2)] == [1, rest_attempt]
         assert [job.last_attempt_of(n) for n in (1, 2)] == [3, rest_attempt + 2]
         assert job.last_attempt == job.attempts_needed(1) == rest_attempt + 2
-        assert job.sending(2, rest_attempt) == 1
+        assert job.own_attempt(2, rest_attempt) == 1
         assert job.may_send(2, rest_attempt) is (passed is True)
         assert not job.may_send(2, rest_attempt - 1)
         assert (job.attempt_of_request_lines(1), job.attempt_of_request_lines(2)) == (1, 2)

@@ -81,13 +81,6 @@ def test_an_upload_overrides_the_stack(
     assert options == replace(DEFAULTS, **changes)  # type: ignore[arg-type]
 
 
-def test_reject_overrides_skip() -> None:
-    options, _ = parse(
-        {"on-invalid-line": "reject"}, defaults=replace(DEFAULTS, skip_invalid_lines=True)
-    )
-    assert options.skip_invalid_lines is False
-
-
 @pytest.mark.parametrize(
     ("of_stack", "of_upload", "in_force"),
     [
@@ -106,17 +99,12 @@ def test_an_upload_may_lower_the_cap_and_never_lift_it(
     assert options.max_job_cost_usd == in_force
 
 
-def test_an_upload_may_ask_for_the_check_that_the_stack_does_without() -> None:
-    options, _ = parse({"check-models": "true"}, defaults=replace(DEFAULTS, check_models=False))
-    assert options.check_models is True
-    options, _ = parse({}, defaults=replace(DEFAULTS, check_models=False))
-    assert options.check_models is False
-
-
-def test_an_upload_overrides_canary_and_deadline_of_the_stack() -> None:
+def test_an_upload_overrides_what_the_stack_has_changed() -> None:
     """The budget after the deadline may be raised: a cap bounds it, where the stack has one."""
     of_stack = replace(
         DEFAULTS,
+        skip_invalid_lines=True,
+        check_models=False,
         canary_requests=100,
         canary_max_failed_percent=20,
         batch_deadline="6h",
@@ -124,18 +112,17 @@ def test_an_upload_overrides_canary_and_deadline_of_the_stack() -> None:
         retry_invalid_output=True,
     )
     assert parse({}, defaults=of_stack) == (of_stack, [])
-    options, problems = parse(
-        {
-            "canary-requests": "0",
-            "canary-max-failed-percent": "100",
-            "batch-deadline": "none",
-            "deadline-max-usd": "2",
-            "retry-invalid-output": "false",
-        },
-        defaults=of_stack,
-    )
-    assert problems == []
-    assert options == replace(DEFAULTS, canary_max_failed_percent=100, deadline_max_usd=2.0)
+    given = {
+        "on-invalid-line": "reject",
+        "check-models": "true",
+        "canary-requests": "0",
+        "canary-max-failed-percent": "100",
+        "batch-deadline": "none",
+        "deadline-max-usd": "2",
+        "retry-invalid-output": "false",
+    }
+    expected = replace(DEFAULTS, canary_max_failed_percent=100, deadline_max_usd=2.0)
+    assert parse(given, defaults=of_stack) == (expected, [])
 
 
 @pytest.mark.parametrize(
@@ -215,33 +202,26 @@ class TestRetention:
     """A job must end before its work expires: all its windows, and two days more."""
 
     @pytest.mark.parametrize(
-        ("window", "attempts", "days"),
-        [("24h", 1, 3), ("24h", 3, 5), ("25h", 1, 4), ("7d", 3, 23), ("7d", 4, 30), ("7d", 10, 72)],
+        ("window", "attempts", "canary", "days"),
+        [
+            *(("24h", 1, 0, 3), ("24h", 3, 0, 5), ("25h", 1, 0, 4)),
+            *(("7d", 3, 0, 23), ("7d", 4, 0, 30), ("7d", 10, 0, 72)),
+            *(("24h", 1, 1, 4), ("24h", 3, 1, 6), ("7d", 3, 1, 30), ("7d", 10, 1, 79)),
+        ],
     )
-    def test_days_that_a_job_may_need(self, window: str, attempts: int, days: int) -> None:
+    def test_days_that_a_job_may_need(
+        self, window: str, attempts: int, canary: int, days: int
+    ) -> None:
         metadata = {"completion-window": window, "max-attempts": str(attempts)}
+        metadata["canary-requests"] = str(canary)
+        also = ", and one more for the canary," if canary else ""
         assert parse(metadata, days=days)[1] == []
         options, (found,) = parse(metadata, days=days - 1)
         assert (options.completion_window, options.max_attempts) == (window, attempts)
         assert (found.line, found.code) == (None, "invalid_option")
-        assert f"{attempts} attempts of {window}" in found.message
+        assert f"{attempts} attempts of {window}{also} can" in found.message
         assert f"WorkRetentionDays={days} or more" in found.message
         assert "fewer attempts or a shorter window" in found.message
-
-    @pytest.mark.parametrize(
-        ("window", "attempts", "days"),
-        [("24h", 1, 4), ("24h", 3, 6), ("7d", 3, 30), ("7d", 10, 79)],
-    )
-    def test_a_canary_counts_one_window_more(self, window: str, attempts: int, days: int) -> None:
-        metadata = {
-            "completion-window": window,
-            "max-attempts": str(attempts),
-            "canary-requests": "1",
-        }
-        assert parse(metadata, days=days)[1] == []
-        (found,) = parse(metadata, days=days - 1)[1]
-        assert f"{attempts} attempts of {window}, and one more for the canary, can" in found.message
-        assert f"WorkRetentionDays={days} or more" in found.message
 
     def test_the_stacks_own_options_are_held_to_it(self) -> None:
         assert [found.code for found in parse({}, days=7)[1]] == ["invalid_option"]

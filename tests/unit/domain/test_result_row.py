@@ -234,17 +234,6 @@ def test_success_without_a_body_is_none(response: Any) -> None:
     assert row.message
 
 
-@pytest.mark.parametrize("body", ["", "text", {}, [], [1], 7, True, ANSWER])
-@pytest.mark.parametrize(
-    ("code", "outcome"), [("capacity_exhausted", RETRYABLE), ("model_not_found", FINAL)]
-)
-def test_an_error_of_the_row_decides_whatever_the_body(
-    body: Any, code: str, outcome: RowOutcome
-) -> None:
-    row = classify(make_row(body=body, error={"code": code, "message": "Why."}))
-    assert row == Row("r-1", outcome, code, "Why.")
-
-
 @pytest.mark.parametrize("body", ["", "text", [], [1], 7, True])
 def test_a_body_that_is_no_object_does_not_make_a_failure_a_success(body: Any) -> None:
     row = classify(make_row(status=500, body=body))
@@ -267,7 +256,13 @@ def test_no_response(response: Any) -> None:
     assert (row.outcome, row.code) == (RETRYABLE, "no_response")
 
 
-@pytest.mark.parametrize("response", [None, {}, {"status_code": 200, "body": ANSWER}])
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(None, {}),
+        *({"status_code": 200, "body": body} for body in ("", "t", {}, [], [1], 7, True, ANSWER)),
+    ],
+)
 @pytest.mark.parametrize(
     ("code", "outcome"),
     [
@@ -290,7 +285,9 @@ def test_no_response(response: Any) -> None:
         ("something_new", FINAL),
     ],
 )
-def test_row_level_errors(response: Any, code: str, outcome: RowOutcome) -> None:
+def test_an_error_of_the_row_decides_whatever_the_response(
+    response: Any, code: str, outcome: RowOutcome
+) -> None:
     row = classify(make_row(response=response, error={"code": code, "message": "Why."}))
     assert row == Row("r-1", outcome, code, "Why.")
 

@@ -19,7 +19,7 @@ from groq_batch.domain.structured_output import (
     AskedForm,
     asked_form,
     given_form,
-    is_json,
+    is_strict_json,
     parse_json,
 )
 from groq_batch.steps.download_results import schema_checks
@@ -108,7 +108,7 @@ def test_asked_form_under_an_escaped_name() -> None:
     ],
 )
 def test_text_is_json(text: str) -> None:
-    assert is_json(text)
+    assert is_strict_json(text)
     parse_json(text)
 
 
@@ -130,12 +130,12 @@ def test_text_is_json(text: str) -> None:
     ],
 )
 def test_text_is_no_json(text: str) -> None:
-    assert not is_json(text)
+    assert not is_strict_json(text)
 
 
 def test_json_beyond_the_deepest_is_json_that_cannot_be_validated() -> None:
     text = "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1)
-    assert is_json(text)
+    assert is_strict_json(text)
     with pytest.raises(ValueError, match="levels deep"):
         parse_json(text)
 
@@ -148,9 +148,9 @@ def test_text_is_json_exactly_where_python_takes_it_strictly(text: str) -> None:
     try:
         json.loads(text, parse_constant=refuse)
     except ValueError:
-        assert not is_json(text)
+        assert not is_strict_json(text)
     else:
-        assert is_json(text)
+        assert is_strict_json(text)
 
 
 # -- what an answer shows ------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_form_of_any_answer_is_told(answer: bytes, changes: list[tuple[int, byte
     known = classify_row(answer)
     if known is not None and known.outcome is RowOutcome.SUCCESS:
         for text in given_form(answer).texts:
-            assert is_json(text)
+            assert is_strict_json(text)
 
 
 @given(st.binary(max_size=200))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import _RETENTION_MARGIN_DAYS, MAX_ATTEMPTS_LIMIT
-from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard, pause_after
+from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard, pause_after_refusals
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
 
 KEYS = object_keys.WorkKeys("a-job")
@@ -46,7 +46,7 @@ def test_shard_of_one_kind_keeps_its_number() -> None:
 
 
 def test_pauses_double_with_each_refusal_of_the_same_requests() -> None:
-    assert [pause_after(count) for count in range(1, 10)] == [60 * 2**n for n in range(9)]
+    assert [pause_after_refusals(count) for count in range(1, 10)] == [60 * 2**n for n in range(9)]
     plan = after(after(FIRST, s1=2), s4=1)
     assert plan.pause_seconds == 120
     # Others that are refused for the first time do not wait longer for that, nor make others wait.
@@ -57,7 +57,7 @@ def test_pauses_double_with_each_refusal_of_the_same_requests() -> None:
 
 
 def test_pauses_of_a_job_fit_into_the_days_that_it_has_beside_its_windows() -> None:
-    pauses = sum(pause_after(count) for count in range(1, MAX_ATTEMPTS_LIMIT))
+    pauses = sum(pause_after_refusals(count) for count in range(1, MAX_ATTEMPTS_LIMIT))
     assert pauses + GRACE_SECONDS < _RETENTION_MARGIN_DAYS * 86_400
 
 

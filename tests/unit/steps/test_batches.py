@@ -22,7 +22,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.attempt import ShardState
 from groq_batch.records.job import Stop
 from groq_batch.records.submission import Stage
-from groq_batch.steps.check_status.batches import update_batches
+from groq_batch.steps.check_status.batches import BatchUpdate, update_batches
 from groq_batch.steps.check_status.reasons import GONE_SECONDS
 from tests.unit.steps.situations import NOW, known
 
@@ -61,7 +61,8 @@ def test_update_batches_takes_over_what_groq_says_and_returns_what_has_ended() -
     found = known(running("a"), running("b"), state={"rate_limits": 2, "absent_since": NOW - 5})
     done = Batch(id="a", status="completed")
     stranger = Batch(id="x", status="completed")
-    assert update_batches(Groq(done, Batch(id="b", status="finalizing"), stranger), found) == [done]
+    update = update_batches(Groq(done, Batch(id="b", status="finalizing"), stranger), found)
+    assert update == BatchUpdate(ended=[done])
     assert [entry.batch.status for entry in found.state.entries.values()] == [
         "completed",
         "finalizing",
@@ -83,9 +84,8 @@ def test_update_batches_without_an_answer_changes_no_batch_and_says_why(
     error: GroqApiError, pause: int, is_of_account: bool
 ) -> None:
     found = known(running("a"), state={"rate_limits": 1, "groq_error": Reason("old", "old")})
-    assert update_batches(Groq(error=error), found) == []
+    assert update_batches(Groq(error=error), found) == BatchUpdate(ended=(), not_before=pause)
     assert found.state.entries[1] == running("a")
-    assert found.not_before == pause
     expected = Reason("invalid_api_key", "No key.") if is_of_account else None
     assert found.state.groq_error == expected
     assert (found.state.last_check_error is None) is is_of_account
@@ -94,7 +94,7 @@ def test_update_batches_without_an_answer_changes_no_batch_and_says_why(
 def test_update_batches_of_a_stopped_job_cancels_what_runs_and_survives_a_failure() -> None:
     found = known(running("a"), running("stuck"), stop=STOP)
     groq = Groq(Batch(id="a", status="in_progress"), Batch(id="stuck", status="in_progress"))
-    assert update_batches(groq, found) == []
+    assert update_batches(groq, found) == BatchUpdate(ended=[])
     assert sorted(groq.cancelled) == ["a", "stuck"]
     assert [entry.batch.status for entry in found.state.entries.values()] == [
         "cancelling",

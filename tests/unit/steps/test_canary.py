@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.steps.check_status.canary import decide_about_canary
 from groq_batch.steps.check_status.situation import Situation
+from tests.samples import OPTIONS
 from tests.unit.steps.situations import KEYS, NOW, job, known, sent
 
 CANCELLED = Stop(status="cancelled", code="cancelled", message="", at=timestamp_of(NOW))
@@ -53,6 +55,16 @@ def test_decide_about_canary_stores_its_verdict_once(
     assert (found.verdict.passed, found.verdict.rest_attempt) == (passed, 2)
     again = decided(storage, awaiting(), ANSWERED if stored is FAILED else FAILED)
     assert again.verdict == found.verdict
+
+
+@pytest.mark.parametrize(("percent", "passed"), [(49, False), (50, True)])
+def test_decide_about_canary_lets_the_jobs_own_share_fail(
+    storage: Storage, percent: int, passed: bool
+) -> None:
+    options = replace(OPTIONS, canary_max_failed_percent=percent)
+    situation = known(sent("completed"), job=job(has_canary=True, good=6, options=options))
+    found = decided(storage, situation, {**ANSWERED, "failed_for_good": {"invalid_request": 1}})
+    assert found.verdict.passed is passed
 
 
 def test_decide_about_canary_without_an_answer_has_it_sent_again(storage: Storage) -> None:

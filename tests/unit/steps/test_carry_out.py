@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from groq_batch.bucket.storage import Storage
@@ -65,7 +67,7 @@ def test_carry_out_names_no_shards_of_a_whole_attempt_nor_an_only_one(
     assert carry_out(storage, found, whole).shards_prefix == KEYS.shards(1)
     only = download(2, begins=Round.COLLECTING)
     assert carry_out(storage, found, only).shard_key == KEYS.shard(1, 2)
-    found.step = StepAnswer(knows_only_shards=False)
+    found = replace(found, step=StepAnswer(knows_only_shards=False))
     older = carry_out(storage, found, only)
     assert (older.shard_key, older.shards_prefix) == ("", KEYS.shards(1))
     assert not s3.keys()

@@ -18,7 +18,14 @@ from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.submission import Stage
 from groq_batch.steps.download_results.merge_rules import MergeRules
-from groq_batch.steps.download_results.merged_row import MergedRow, row_after, row_before, with_form
+from groq_batch.steps.download_results.merged_row import (
+    GivenRow,
+    MergedRow,
+    SentRequest,
+    row_after,
+    row_before,
+    with_form,
+)
 from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentShard
@@ -72,8 +79,9 @@ def merged(
     position: int = 2,
 ) -> MergedRow:
     known: Row | None = classify_row(given) if given is not None else None
-    found = (given, known) if given is not None and known is not None else None
-    return row_after(by or rules(), sent or shard(), position, "a", found, before, lambda: REQUEST)
+    found = GivenRow(given, known) if given is not None and known is not None else None
+    request = SentRequest(sent or shard(), position, "a", found, before, lambda: REQUEST)
+    return row_after(by or rules(), request)
 
 
 # -- batches -------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from groq_batch.steps.check_status.next_action import (
     what_follows,
 )
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
-from groq_batch.steps.check_status.situation import Situation, pause_after
+from groq_batch.steps.check_status.situation import Situation, pause_after_rounds
 from tests.samples import OPTIONS
 from tests.unit.steps.situations import NOW, batch, job, known, sent
 
@@ -55,7 +55,7 @@ def chosen(found: Situation) -> Action:
 def test_next_action_of_unsent_shards_sends_them_in_a_new_round() -> None:
     found = known(UNSENT, sent(), DOUBTFUL, state={"submit_rounds": 2})
     assert chosen(found) == Action(
-        decision="submit", resume_in=pause_after(3), shards=[1, 3], begins=Round.SENDING
+        decision="submit", resume_in=pause_after_rounds(3), shards=[1, 3], begins=Round.SENDING
     )
 
 
@@ -79,9 +79,9 @@ def test_next_action_when_nothing_is_sent_any_more_settles_only_what_may_exist(
 def test_next_action_of_an_only_shard_that_asks_for_more_calls_it_in_the_same_round() -> None:
     found = known(DOUBTFUL, sent("completed"), step=ASKS_FOR_MORE, resume_in=20)
     assert chosen(found) == Action(decision="submit", resume_in=20, shards=[1], tries=4)
-    found.polls = MAX_CHECKS + 1
+    found = replace(found, polls=MAX_CHECKS + 1)
     assert chosen(found).decision == "wait"
-    found.polls, found.step = 7, replace(ASKS_FOR_MORE, tries=MAX_TRIES - 1)
+    found = replace(found, polls=7, step=replace(ASKS_FOR_MORE, tries=MAX_TRIES - 1))
     assert chosen(found).decision == "wait"
 
 
@@ -106,7 +106,7 @@ def test_next_action_of_an_only_download_that_asks_for_more_waits_then_calls_it_
     assert chosen(found) == Action(
         decision="wait", wait_seconds=40, resume_in=20, tries=4, outcome=AGAIN
     )
-    found.step = StepAnswer(knows_only_shards=True, outcome=AGAIN, tries=4)
+    found = replace(found, step=StepAnswer(knows_only_shards=True, outcome=AGAIN, tries=4))
     assert chosen(found) == Action(decision="download", resume_in=20, shards=[1], tries=4)
 
 
@@ -166,7 +166,7 @@ def test_ending_of_calls_waits_for_the_invocation_that_makes_some(
     assert ending_of_calls(found, CALLS) == ending
     busy = replace(CALLS, lease_until=found.now + 20)
     assert ending_of_calls(found, busy) is None
-    found.calls = busy
+    found = replace(found, calls=busy)
     assert chosen(found) == Action(decision="wait", wait_seconds=21)
     assert ending_of_calls(found, replace(CALLS, lease_until=found.now)) == ending
 
@@ -225,7 +225,7 @@ def test_division_action_tries_again_after_pauses_and_gives_up_after_the_grace_p
     assert division_action(found, plan) == first
     found.state.division_rounds = 1
     assert division_action(found, plan) == wait(found)
-    found.resume_in = 0
+    found = replace(found, resume_in=0)
     assert division_action(found, plan) == replace(first, resume_in=60)
     assert division_action(replace(found, now=plan.decided_at + GRACE_SECONDS + 1), plan) is None
 

@@ -83,11 +83,11 @@ def test_stop_of_time_gives_up_a_day_after_the_last_window(
     storage: Storage, entry: ShardState, state: dict[str, Any], reason: Reason | None
 ) -> None:
     found = known(entry, state={**LATE, **state})
-    stop = stop_of_time(storage, found)
+    stop = stop_of_time(storage, found, is_collected=found.is_collected)
     expected = reason or found.state.account_error
     assert (stop.status, stop.code, stop.message) == ("failed", expected.code, expected.message)
     assert (found.state.gave_up, found.state.download_rounds) == (True, 0)
-    assert stop_of_time(storage, found) is None
+    assert stop_of_time(storage, found, is_collected=found.is_collected) is None
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_stop_of_time_gives_up_a_day_after_the_last_window(
     ],
 )
 def test_stop_of_time_waits_for_what_may_still_come(storage: Storage, found: Any) -> None:
-    assert stop_of_time(storage, found) is None
+    assert stop_of_time(storage, found, is_collected=found.is_collected) is None
     assert not found.state.gave_up

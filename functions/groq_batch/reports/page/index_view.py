@@ -242,10 +242,8 @@ def _left(job: RunningJob, as_of: datetime) -> str:
     if job.report is None or job.written_at is None:
         return ""
     pace = mean_pace(job.report, job.written_at)
-    if pace is None:
-        return ""
-    seconds = pace[1] - max((as_of - job.written_at).total_seconds(), 0)
-    return f"about {wording.duration(seconds)}" if seconds >= 1 else ""
+    left = pace.seconds_left_after((as_of - job.written_at).total_seconds()) if pace else None
+    return f"about {wording.duration(left)}" if left is not None else ""
 
 
 def _running_remark(shown: int, total: int) -> str:

@@ -20,7 +20,7 @@ from groq_batch.domain.result_row import (
     Row,
     RowOutcome,
     classify_row,
-    is_json,
+    is_readable_json,
     is_retryable_status,
     pipeline_row,
 )
@@ -149,17 +149,19 @@ def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | Non
     if request.is_chat or (is_called_json and not request.asks_for_text):
         is_text = False
     elif request.asks_for_text:
-        is_text = not (is_called_json and body and is_json(body))
+        is_text = not (is_called_json and body and is_readable_json(body))
     else:
-        is_text = not (body.startswith(b"{") and is_json(body))
+        is_text = not (body.startswith(b"{") and is_readable_json(body))
     if is_text:
         return msgspec.json.encode(answer.body.decode("utf-8", "replace"))
-    return body if body not in (b"", b"null") and is_json(body) else None
+    return body if body not in (b"", b"null") and is_readable_json(body) else None
 
 
 def _error_body(answer: HttpResponse) -> bytes:
     body = _one_line(answer)
-    return body if is_json(body) else msgspec.json.encode(answer.body.decode("utf-8", "replace"))
+    if is_readable_json(body):
+        return body
+    return msgspec.json.encode(answer.body.decode("utf-8", "replace"))
 
 
 def _one_line(answer: HttpResponse) -> bytes:

@@ -40,7 +40,7 @@ from groq_batch.records.on_demand import CallsEnd, end_calls
 from groq_batch.settings import Settings
 from groq_batch.steps.finish_job.finish import finish_job
 from groq_batch.steps.outcomes import Output
-from groq_batch.steps.start_job.start import start_execution, start_job
+from groq_batch.steps.start_job.one_job import start_execution, start_job
 from groq_batch.telemetry.log import logger
 
 MAX_COLLECTORS = 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -20,24 +22,37 @@ from groq_batch.steps.check_status.situation import Situation
 from groq_batch.steps.check_status.stops import stop_failed, stop_of_canary
 
 
-def continue_job(storage: Storage, known: Situation) -> Decision:
+class Continued(NamedTuple):
+    """How a job continues.
+
+    Attributes:
+        decision: The answer to the state machine.
+        known: The situation after it: the canary is judged, ordinary calls may have begun.
+    """
+
+    decision: Decision
+    known: Situation
+
+
+def continue_job(storage: Storage, known: Situation) -> Continued:
     """Judge the canary if that is due, then begin what follows the attempt."""
     keys, attempt = known.keys, known.state.attempt
     if known.job.awaits_verdict:
-        known.job = decide_about_canary(storage, known)
-        known.stop = stop_of_canary(storage, keys, known.job, known.stop, now=known.now)
+        job = decide_about_canary(storage, known)
+        stop = stop_of_canary(storage, keys, job, known.stop, now=known.now)
+        known = replace(known, job=job, stop=stop)
     if known.rest_comes and not copy_rest_shards(storage, keys, known.job, attempt + 1):
-        return Decision.of(LOOK_AGAIN, known)
+        return Continued(Decision.of(LOOK_AGAIN, known), known)
     following = what_follows(known)
     if following is Following.ATTEMPT:
         planned = NextAttempt.after(storage, keys, known.job, known.state, now=known.now)
         if planned is not None:
-            return _begin(storage, known, planned)
+            return Continued(_begin(storage, known, planned), known)
         following = Following.CALLS if known.is_late else Following.END
     if following is Following.CALLS:
-        known.calls = begin_calls(storage, known)
+        known = replace(known, calls=begin_calls(storage, known))
         following = Following.END if known.calls is None else Following.UNSENT
-    return _without_sending(known, following)
+    return Continued(_without_sending(known, following), known)
 
 
 def _without_sending(known: Situation, following: Following) -> Decision:
@@ -53,8 +68,8 @@ def _begin(storage: Storage, known: Situation, planned: NextAttempt) -> Decision
         division = division_action(known, plan)
         if division is not None:
             return carry_out(storage, known, division)
-        known.stop = stop_failed(storage, known, NOT_DIVIDED)
-        return _without_sending(known, what_follows(known))
+        stopped = replace(known, stop=stop_failed(storage, known, NOT_DIVIDED))
+        return _without_sending(stopped, what_follows(stopped))
     state.refusal, first = None, LOOK_AGAIN
     if plan.pause_seconds and not known.is_late:
         # The next status check finds an attempt of which nothing was sent, and has it sent.

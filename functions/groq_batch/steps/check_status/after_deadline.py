@@ -20,22 +20,22 @@ from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end_calls, 
 from groq_batch.records.shard_result import load_shard_results
 from groq_batch.steps.check_status.next_action import ending_of_calls
 from groq_batch.steps.check_status.reasons import pause_of_calls
-from groq_batch.steps.check_status.situation import Situation
+from groq_batch.steps.check_status.situation import Check, Situation
 
 
-def update_calls(storage: Storage, known: Situation) -> OnDemandProgress | None:
+def update_calls(storage: Storage, check: Check) -> OnDemandProgress | None:
     """Read the record of the attempt's ordinary calls, and end it if no call may follow.
 
     Returns:
         The record; None if the attempt has none. One that should have ended but has not is being
         changed by another invocation.
     """
-    keys, attempt = known.keys, known.state.attempt
-    calls = load_calls(storage, keys, known.job, attempt)
+    keys, attempt = check.keys, check.state.attempt
+    calls = load_calls(storage, keys, check.job, attempt)
     if calls is None or calls.ended is not None:
         return calls
-    known.state.last_check_error = pause_of_calls(calls, now=known.now)
-    ending = ending_of_calls(known, calls)
+    check.state.last_check_error = pause_of_calls(calls, now=check.now)
+    ending = ending_of_calls(check, calls)
     if ending is None:
         return calls
     return end_calls(storage, keys, attempt, ending) or calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.parallel import in_parallel
@@ -16,14 +17,14 @@ from groq_batch.groq.errors import (
     log_fields,
     reason_of,
 )
-from groq_batch.records.attempt import ShardState
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.steps.check_status.reasons import (
     GONE_SECONDS,
     no_answer,
     unknown_batches,
     unsent_shards,
 )
-from groq_batch.steps.check_status.situation import Situation
+from groq_batch.steps.check_status.situation import Check
 from groq_batch.steps.outcomes import pause_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -35,38 +36,45 @@ _CANCELLERS = 8
 _WRITES_RESULTS = "finalizing"
 
 
-def update_batches(client: GroqClient, known: Situation) -> list[Batch]:
-    """Update the batches from the API; if it does not respond, no batch changes.
+class BatchUpdate(NamedTuple):
+    """What Groq has answered about an attempt's batches.
 
-    Returns:
-        The batches that this check is the first to see ended.
+    Attributes:
+        ended: The batches that this check is the first to see ended.
+        not_before: Seconds that must pass before the next check, because Groq asks for it.
     """
-    state = known.state
+
+    ended: Sequence[Batch] = ()
+    not_before: int = 0
+
+
+def update_batches(client: GroqClient, check: Check) -> BatchUpdate:
+    """Update the batches from the API; if it does not respond, no batch changes."""
+    state = check.state
     # A stopped job sends nothing more.
-    state.last_check_error = unsent_shards(state) if known.stop is None else None
+    state.last_check_error = unsent_shards(state) if check.stop is None else None
     pending = {entry.batch.id: entry for entry in state.pending if entry.batch is not None}
     if not pending:
-        return []
+        return BatchUpdate()
     try:
         found = client.batches_by_id(list(pending))
     except GroqApiError as error:
-        _record_failure(known, error)
-        return []
+        return BatchUpdate(not_before=_record_failure(check.state, error))
     state.rate_limits, state.groq_error = 0, None
     read = {batch_id: found.batches[batch_id] for batch_id in found.batches if batch_id in pending}
     for batch_id, batch in read.items():
         pending[batch_id].batch = batch
-    _record_unknown(known, [pending[name] for name in sorted(found.unknown & pending.keys())])
+    _record_unknown(check, [pending[name] for name in sorted(found.unknown & pending.keys())])
     unwanted = {
         batch_id: entry
         for batch_id, entry in pending.items()
-        if entry.batch is not None and must_be_cancelled(entry.batch, known)
+        if entry.batch is not None and must_be_cancelled(entry.batch, check)
     }
     _cancel(client, unwanted)
-    return [batch for batch in read.values() if batch.is_terminal]
+    return BatchUpdate([batch for batch in read.values() if batch.is_terminal])
 
 
-def must_be_cancelled(batch: Batch, known: Situation) -> bool:
+def must_be_cancelled(batch: Batch, check: Check) -> bool:
     """Tell whether a batch is to be cancelled.
 
     That is every one of a stopped job, and every overdue one; after the deadline, all except those
@@ -74,11 +82,11 @@ def must_be_cancelled(batch: Batch, known: Situation) -> bool:
     """
     if batch.is_terminal or batch.status == "cancelling":
         return False
-    is_too_late = known.is_late and batch.status != _WRITES_RESULTS
+    is_too_late = check.is_late and batch.status != _WRITES_RESULTS
     return (
-        known.stop is not None
+        check.stop is not None
         or is_too_late
-        or _is_overdue(known.with_credible_dates(batch), known.now)
+        or _is_overdue(check.with_credible_dates(batch), check.now)
     )
 
 
@@ -91,34 +99,34 @@ def _is_overdue(batch: Batch, now: float) -> bool:
     return now > batch.expires_at + margin
 
 
-def _record_failure(known: Situation, error: GroqApiError) -> None:
-    """Record that Groq gave no batch, and wait as long as it asks to."""
+def _record_failure(state: AttemptState, error: GroqApiError) -> int:
+    """Record that Groq gave no batch; return how many seconds it asks to wait."""
     logger.warning("The batches could not be read", **log_fields(error))
     metrics.groq_failed(error.category)
-    state = known.state
     state.groq_error = None
     if isinstance(error, AccountError):
         state.groq_error = reason_of(error)
     else:
         state.last_check_error = no_answer(error)
-    if isinstance(error, RateLimitedError):
-        pause = pause_seconds(error, state.rate_limits)
-        known.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
-        state.rate_limits += 1
+    if not isinstance(error, RateLimitedError):
+        return 0
+    pause = pause_seconds(error, state.rate_limits)
+    state.rate_limits += 1
+    return min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
 
 
-def _record_unknown(known: Situation, gone: Sequence[ShardState]) -> None:
+def _record_unknown(check: Check, gone: Sequence[ShardState]) -> None:
     """Record which batches Groq does not know; a stopped job gives them up after a while.
 
     They count as cancelled then. A temporary 404 must not lose rows that were paid for.
     """
-    state, stop = known.state, known.stop
+    state, stop = check.state, check.stop
     if not gone:
         state.absent_since = None
         return
     state.last_check_error = unknown_batches(gone, is_stopped=stop is not None)
-    state.absent_since = state.absent_since or known.now
-    if stop is None or known.now <= max(state.absent_since, seconds_of(stop.at)) + GONE_SECONDS:
+    state.absent_since = state.absent_since or check.now
+    if stop is None or check.now <= max(state.absent_since, seconds_of(stop.at)) + GONE_SECONDS:
         return
     for entry in gone:
         if entry.batch is not None:

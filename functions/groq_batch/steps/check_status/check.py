@@ -1,8 +1,8 @@
 """Check the status of a job's batches, with one API call per 200 of them, and decide what is next.
 
 All decisions of the state machine's loop are made by this step. A check learns what has happened
-since the last one (``batches``, ``stops``), decides by the rules of ``next_action``, and carries
-the decision out: by ``carry_out`` while the attempt has work left, else by ``after_attempt``.
+since the last one (``learn``), decides by the rules of ``next_action``, and carries the decision
+out: by ``carry_out`` while the attempt has work left, else by ``after_attempt``.
 
 The step never fails because of Groq: while the API is unreachable, or the account has a problem,
 the batches keep running and the job keeps waiting, until all windows and a grace period of one day
@@ -12,13 +12,13 @@ have passed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.batch import Batch
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.groq.client import GroqClient
@@ -29,14 +29,12 @@ from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
 from groq_batch.steps.check_status.after_attempt import continue_job
-from groq_batch.steps.check_status.after_deadline import update_calls
-from groq_batch.steps.check_status.batches import update_batches
 from groq_batch.steps.check_status.carry_out import carry_out
 from groq_batch.steps.check_status.decision import Decision, Round
+from groq_batch.steps.check_status.learn import learn
 from groq_batch.steps.check_status.next_action import next_action, wait
-from groq_batch.steps.check_status.next_attempt import refusal_notice
-from groq_batch.steps.check_status.situation import Situation
-from groq_batch.steps.check_status.stops import stop_of_account, stop_of_canary, stop_of_time
+from groq_batch.steps.check_status.situation import Check, Situation
+from groq_batch.steps.check_status.stops import stop_of_canary
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -76,17 +74,18 @@ def check_status(
         decision="closed", attempt=attempt, shards_prefix=keys.shards(attempt), polls=polls + 1
     )
 
-    def check() -> Decision:
-        is_over, job, stop, found = _read(storage, keys, attempt)
-        if is_over:
+    def work() -> Decision:
+        found = _read(storage, keys, attempt)
+        job = found.job
+        if found.is_closed:
             return closed
         if job is None or not job.accepted:
             return replace(closed, decision="finish")
-        stop = stop_of_canary(storage, keys, job, stop, now=now)
-        saved = found or StoredAttempt(
+        stop = stop_of_canary(storage, keys, job, found.stop, now=now)
+        saved = found.state or StoredAttempt(
             AttemptState.begin(storage, keys, job, attempt, started_at=now)
         )
-        known = Situation(
+        check = Check(
             keys=keys,
             job=job,
             stop=stop,
@@ -98,11 +97,11 @@ def check_status(
             polls=polls + 1,
             resume_in=resume_in,
         )
-        ended = _learn(storage, client, known)
+        known, ended = learn(storage, client, check)
         action = next_action(known)
         is_judging = action is None and job.awaits_verdict
         if action is None:
-            decision = continue_job(storage, known)
+            decision, known = continue_job(storage, known)
         else:
             decision = carry_out(storage, known, action)
         # Verdicts and ordinary calls have records of their own; the report tells of them as well.
@@ -116,57 +115,28 @@ def check_status(
         metrics.batches_checked(ended, now=now)
         return decision
 
-    decision = unless_closed(storage, keys, check, lambda: closed)
+    decision = unless_closed(storage, keys, work, lambda: closed)
     logger.info("Checked the batches", **decision.to_json())
     return decision
 
 
-def _read(
-    storage: Storage, keys: object_keys.WorkKeys, attempt: int
-) -> tuple[bool, JobRecord | None, Stop | None, StoredAttempt | None]:
-    """Read whether the job is closed, its records, and the attempt's state.
+class _Records(NamedTuple):
+    """What is stored of a job and an attempt; None for what is not stored."""
 
-    In parallel, because a status check mostly waits for S3.
-    """
+    is_closed: bool
+    job: JobRecord | None
+    stop: Stop | None
+    state: StoredAttempt | None
+
+
+def _read(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> _Records:
+    """Read the records in parallel, because a status check mostly waits for S3."""
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         closed = pool.submit(is_closed, storage, keys)
         job = pool.submit(JobRecord.load, storage, keys)
         stop = pool.submit(Stop.load, storage, keys)
         state = pool.submit(StoredAttempt.load, storage, keys, attempt)
-    return closed.result(), job.result(), stop.result(), state.result()
-
-
-def _learn(storage: Storage, client: GroqClient, known: Situation) -> list[Batch]:
-    """Learn what has happened since the last check: to submissions, batches, results and calls.
-
-    Returns:
-        The batches that this check is the first to see ended.
-    """
-    keys, state, job = known.keys, known.state, known.job
-    state.add_rest_shards(job)
-    state.refresh(storage, keys)
-    if known.is_late and not state.download_rounds:
-        state.past_deadline = True
-    ended = update_batches(client, known)
-    if state.done != state.seen_done:
-        state.seen_done, state.progress_at = state.done, known.now
-    known.stop = stop_of_account(storage, known) or known.stop
-    state.refusal = None
-    if known.stop is None:
-        state.refusal = refusal_notice(job, state, is_last=state.attempt >= job.last_attempt)
-    if state.gave_up or not state.pending:
-        known.uncollected = _uncollected(storage, known)
-    known.stop = stop_of_time(storage, known) or known.stop
-    known.calls = update_calls(storage, known)
-    return ended
-
-
-def _uncollected(storage: Storage, known: Situation) -> Sequence[int]:
-    """Return the first shard of each origin shard whose rows are not stored."""
-    summaries = storage.objects(known.keys.summaries(known.state.attempt))
-    found = {object_keys.shard_number(item.key) for item in summaries}
-    by_origin = sorted(known.state.by_origin().items())
-    return [shards[0] for origin, shards in by_origin if origin not in found]
+    return _Records(closed.result(), job.result(), stop.result(), state.result())
 
 
 def _report(storage: Storage, known: Situation) -> None:

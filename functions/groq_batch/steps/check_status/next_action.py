@@ -16,7 +16,7 @@ from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.steps.check_status.decision import Action, Round
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
-from groq_batch.steps.check_status.situation import Situation, pause_after
+from groq_batch.steps.check_status.situation import Check, Situation, pause_after_rounds
 
 _MAX_LAST_ROUNDS = 8
 
@@ -76,7 +76,7 @@ def _send(known: Situation, shards: Sequence[int]) -> Action:
         return Action(decision="submit", resume_in=known.resume_in, shards=shards, tries=tries)
     if known.resume_in > 0:
         return wait(known)
-    pause = pause_after(known.state.submit_rounds + 1)
+    pause = pause_after_rounds(known.state.submit_rounds + 1)
     return Action(decision="submit", resume_in=pause, shards=shards, begins=Round.SENDING)
 
 
@@ -127,7 +127,7 @@ def _collect(known: Situation, shards: Sequence[int]) -> Action:
         return wait(known, resume_in)
     if known.state.gave_up and rounds >= _MAX_LAST_ROUNDS:
         raise NotCollectedError(f"Shards of attempt {known.state.attempt} could not be collected")
-    pause = pause_after(rounds + 1)
+    pause = pause_after_rounds(rounds + 1)
     return Action(decision="download", resume_in=pause, shards=shards, begins=Round.COLLECTING)
 
 
@@ -147,15 +147,15 @@ def _continue_calls(known: Situation, calls: OnDemandProgress) -> Action:
     return Action(decision="wait", wait_seconds=max(seconds, known.settings.poll_min_seconds))
 
 
-def ending_of_calls(known: Situation, calls: OnDemandProgress) -> CallsEnd | None:
+def ending_of_calls(check: Check, calls: OnDemandProgress) -> CallsEnd | None:
     """Return why no further ordinary call is made; None if some may be, or are being made."""
-    if calls.lease_until > known.now:
+    if calls.lease_until > check.now:
         return None
-    if known.stop is not None:
+    if check.stop is not None:
         return CallsEnd.STOPPED
-    if known.now >= calls.ask_until:
+    if check.now >= calls.ask_until:
         return CallsEnd.TIME
-    return None if known.makes_calls else CallsEnd.NOT_POSSIBLE
+    return None if check.makes_calls else CallsEnd.NOT_POSSIBLE
 
 
 def what_follows(known: Situation) -> Following:
@@ -185,7 +185,7 @@ def division_action(known: Situation, plan: AttemptPlan) -> Action | None:
         return wait(known)
     return Action(
         decision="download",
-        resume_in=pause_after(rounds + 1),
+        resume_in=pause_after_rounds(rounds + 1),
         shards=list(known.state.entries),
         begins=Round.DIVIDING,
     )

@@ -109,7 +109,7 @@ def refusal_notice(
     if not numbers:
         return None
     refused = [state.entries[number] for number in numbers]
-    attempt = job.sending(state.origin_of(numbers[0]), state.attempt)
+    attempt = job.own_attempt(state.origin_of(numbers[0]), state.attempt)
     count = f"{len(refused)} of {len(state.entries)} batches"
     when = "when the others have ended"
     if not_before:

@@ -1,13 +1,15 @@
 """Describe what is known of a job when it is decided what is next, and how long it may wait.
 
-Nothing here does I/O: a status check learns the values, the rules of ``next_action`` read them.
+Nothing here does I/O. ``learn`` makes a ``Situation`` of a ``Check``; the rules of ``next_action``
+read it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
@@ -24,16 +26,14 @@ _DAY = 24 * 3600
 _LONGEST_PAUSE_SECONDS = 3600
 
 
-@dataclass(slots=True, kw_only=True)
-class Situation:
-    """What is known of a job and its current attempt. Times are seconds since 1970.
-
-    A status check completes it step by step; the decisions only read it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a status check knows of a job and its current attempt. Times are seconds since 1970.
 
     Attributes:
         keys: Keys of the job's working files.
         job: The job's record.
-        state: The state of the attempt.
+        state: The state of the attempt, which the check brings up to date and stores.
         settings: The stack's settings.
         step: Answer of the step for an only shard, if this check follows one.
         makes_calls: Whether the execution's definition supports ordinary calls.
@@ -41,10 +41,6 @@ class Situation:
         polls: Status checks made so far, with this one.
         resume_in: Seconds left before what could not be sent or fetched is tried again.
         stop: Why nothing is sent any more; None if something may be.
-        not_before: Seconds that must pass before the next check, because Groq asks for it.
-        uncollected: The first shard of each origin shard whose rows are not stored; None if that
-            was not looked up, because batches run.
-        calls: The record of the attempt's ordinary calls; None without any.
     """
 
     keys: object_keys.WorkKeys
@@ -57,29 +53,11 @@ class Situation:
     polls: int
     resume_in: int
     stop: Stop | None = None
-    not_before: int = 0
-    uncollected: Sequence[int] | None = None
-    calls: OnDemandProgress | None = None
 
     @property
     def is_late(self) -> bool:
         """Whether the job's deadline has passed."""
         return self.job.is_past_deadline(self.now)
-
-    @property
-    def is_collected(self) -> bool:
-        """Whether the rows of all shards of the attempt are stored."""
-        return self.uncollected is not None and not self.uncollected
-
-    @property
-    def unsettled(self) -> Sequence[int]:
-        """The shards that must be handed to the sending step.
-
-        If the job was stopped or its deadline has passed, only shards that may have a batch
-        matter; the others were never sent.
-        """
-        sends = self.stop is None and not self.is_late
-        return self.state.open_numbers if sends else self.state.undecided_numbers
 
     @property
     def rest_comes(self) -> bool:
@@ -107,6 +85,67 @@ class Situation:
         batches = self._dated_batches
         ends = [one.expires_at or (one.created_at or begun) + window for one in batches]
         return max([begun, *ends]) + GRACE_SECONDS
+
+    def with_credible_dates(self, batch: Batch) -> Batch:
+        """Return a batch without its dates if the job cannot have created it then."""
+        prepared_at = seconds_of(self.job.prepared_at) if self.job.prepared_at else 0.0
+        return batch.with_dates_between(
+            prepared_at - CLOCK_MARGIN_SECONDS, self.now + CLOCK_MARGIN_SECONDS
+        )
+
+    def within_deadline(self, seconds: int) -> int:
+        """Shorten a wait so that it ends at the job's deadline, if that is in the future."""
+        return polling.within_deadline(seconds, deadline_at=self.job.deadline_at, now=self.now)
+
+    @property
+    def _dated_batches(self) -> list[Batch]:
+        """The batches of the attempt, without dates that are not credible."""
+        batches = (entry.batch for entry in self.state.entries.values())
+        return [self.with_credible_dates(batch) for batch in batches if batch is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation(Check):
+    """What is known when it is decided what is next: a check, and what it has learned.
+
+    Attributes:
+        not_before: Seconds that must pass before the next check, because Groq asks for it.
+        uncollected: The first shard of each origin shard whose rows are not stored; None if that
+            was not looked up, because batches run.
+        calls: The record of the attempt's ordinary calls; None without any.
+    """
+
+    not_before: int = 0
+    uncollected: Sequence[int] | None = None
+    calls: OnDemandProgress | None = None
+
+    @classmethod
+    def after(
+        cls,
+        check: Check,
+        *,
+        not_before: int,
+        uncollected: Sequence[int] | None,
+        calls: OnDemandProgress | None,
+    ) -> Self:
+        """Return what is known after a check; the arguments are those of the class."""
+        begun = {one.name: getattr(check, one.name) for one in fields(check)}
+        return cls(**begun, not_before=not_before, uncollected=uncollected, calls=calls)
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether the rows of all shards of the attempt are stored."""
+        return self.uncollected is not None and not self.uncollected
+
+    @property
+    def unsettled(self) -> Sequence[int]:
+        """The shards that must be handed to the sending step.
+
+        If the job was stopped or its deadline has passed, only shards that may have a batch
+        matter; the others were never sent.
+        """
+        sends = self.stop is None and not self.is_late
+        return self.state.open_numbers if sends else self.state.undecided_numbers
 
     def seconds_to_next_check(self, resume_in: int) -> int:
         """Return how long to wait before the next check.
@@ -138,19 +177,6 @@ class Situation:
             seconds = max(seconds, resume_in)
         return self.within_deadline(max(seconds, self.not_before))
 
-    def with_credible_dates(self, batch: Batch) -> Batch:
-        """Return a batch without its dates if the job cannot have created it then."""
-        prepared_at = seconds_of(self.job.prepared_at) if self.job.prepared_at else 0.0
-        return batch.with_dates_between(
-            prepared_at - CLOCK_MARGIN_SECONDS, self.now + CLOCK_MARGIN_SECONDS
-        )
-
-    @property
-    def _dated_batches(self) -> list[Batch]:
-        """The batches of the attempt, without dates that are not credible."""
-        batches = (entry.batch for entry in self.state.entries.values())
-        return [self.with_credible_dates(batch) for batch in batches if batch is not None]
-
     @property
     def _waiting_since(self) -> float:
         """Since when the check waits for what it waits for at present."""
@@ -161,12 +187,8 @@ class Situation:
             begun = max(begun, seconds_of(self.stop.at))
         return max(begun, self.job.deadline_at or 0.0) if self.is_late else begun
 
-    def within_deadline(self, seconds: int) -> int:
-        """Shorten a wait so that it ends at the job's deadline, if that is in the future."""
-        return polling.within_deadline(seconds, deadline_at=self.job.deadline_at, now=self.now)
 
-
-def pause_after(rounds: int) -> int:
+def pause_after_rounds(rounds: int) -> int:
     """Return the seconds before another round for what a number of rounds has left open."""
     doublings: int = min(rounds - 1, 10)
     return min(polling.FIRST_PAUSE_SECONDS << doublings, _LONGEST_PAUSE_SECONDS)

@@ -9,15 +9,15 @@ from groq_batch.domain.times import timestamp_of
 from groq_batch.records.job import AccountHold, JobRecord, Stop
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.reasons import NOT_STORED, TIMED_OUT
-from groq_batch.steps.check_status.situation import Situation
+from groq_batch.steps.check_status.situation import Check
 
 
-def stop_of_account(storage: Storage, known: Situation) -> Stop | None:
+def stop_of_account(storage: Storage, check: Check) -> Stop | None:
     """Stop the job for an account error that its shards met, as long as nothing was sent.
 
     Once a batch exists or may exist, the error is an outage: it is recorded in the attempt's state.
     """
-    keys, state = known.keys, known.state
+    keys, state = check.keys, check.state
     hold = AccountHold.load(storage, keys)
     if hold is None:
         return None
@@ -44,10 +44,16 @@ def stop_of_canary(
     return failed.write(storage, keys)
 
 
-def stop_of_time(storage: Storage, known: Situation) -> Stop | None:
-    """Stop waiting when the last window and the grace period have passed."""
-    state = known.state
-    if state.gave_up or known.is_collected or known.now <= known.end_of_waiting:
+def stop_of_time(storage: Storage, check: Check, *, is_collected: bool) -> Stop | None:
+    """Stop waiting when the last window and the grace period have passed.
+
+    Args:
+        storage: The bucket.
+        check: What the status check knows.
+        is_collected: Whether the rows of all shards of the attempt are stored.
+    """
+    state = check.state
+    if state.gave_up or is_collected or check.now <= check.end_of_waiting:
         return None
     if not (state.pending or state.open_numbers or state.download_rounds):
         return None  # The results were never requested: request them now.
@@ -55,9 +61,9 @@ def stop_of_time(storage: Storage, known: Situation) -> Stop | None:
     reason = NOT_STORED if state.download_rounds and not state.pending else TIMED_OUT
     state.download_rounds = 0
     reason = state.groq_error or state.account_error or reason
-    return stop_failed(storage, known, reason)
+    return stop_failed(storage, check, reason)
 
 
-def stop_failed(storage: Storage, known: Situation, reason: Reason) -> Stop:
+def stop_failed(storage: Storage, check: Check, reason: Reason) -> Stop:
     """Stop the job because something has failed for good; return the stored stop."""
-    return Stop.failed(reason, at=timestamp_of(known.now)).write(storage, known.keys)
+    return Stop.failed(reason, at=timestamp_of(check.now)).write(storage, check.keys)

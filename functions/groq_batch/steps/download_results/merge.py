@@ -30,12 +30,14 @@ from groq_batch.request_file.lines import LineReader, decompress
 from groq_batch.steps.download_results.merge_counts import RowCounter
 from groq_batch.steps.download_results.merge_rules import MergeRules
 from groq_batch.steps.download_results.merged_row import (
+    GivenRow,
     MergedRow,
+    SentRequest,
     row_after,
     row_before,
     with_form,
 )
-from groq_batch.steps.download_results.outputs import LinesToRetry, Output
+from groq_batch.steps.download_results.outputs import LinesToRetry, RowWriter
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
 from groq_batch.steps.download_results.shard_lines import ShardLines, SkippedLine
@@ -74,7 +76,7 @@ class ShardMerger:
         sent = self._sent_lines()
         for shard in self.shards:
             shard.read_refusal(self._lines_of(shard), is_sent_again=rules.may_send_again)
-        earlier = self._earlier_rows(is_gzip)
+        earlier = self._earlier_rows(compressed=is_gzip)
         checks_form = rules.job.options.retry_invalid_output
         may_retry, keeps_for_deadline = rules.may_retry, rules.keeps_for_deadline
         with (
@@ -82,8 +84,8 @@ class ShardMerger:
                 storage, keys, rules.job, rules.origin, uses_kept_ids=self.uses_kept_ids
             ) as lines,
             SchemaChecks() as schemas,
-            Output(ObjectWriter(storage, keys.results(*place)), is_gzip) as results,
-            Output(ObjectWriter(storage, keys.failed(*place)), is_gzip) as failed,
+            RowWriter(ObjectWriter(storage, keys.results(*place)), compressed=is_gzip) as results,
+            RowWriter(ObjectWriter(storage, keys.failed(*place)), compressed=is_gzip) as failed,
             LinesToRetry(storage) as to_retry,
         ):
             lines_are_known = lines.lines_are_known
@@ -137,10 +139,11 @@ class ShardMerger:
         shard, position = found
         row = shard.index.read(custom_id)
         known = classify_row(row) if row is not None else None
-        given = (row, known) if row is not None and known is not None else None
+        given = GivenRow(row, known) if row is not None and known is not None else None
         if self.rules.calls is None:
             shard.index.unreadable += row is not None and known is None
-        merged = row_after(self.rules, shard, position, custom_id, given, before, read_line)
+        request = SentRequest(shard, position, custom_id, given, before, read_line)
+        merged = row_after(self.rules, request)
         shard.succeeded += merged.answer is not None
         return merged
 
@@ -187,7 +190,7 @@ class ShardMerger:
             shard.lines = len(positions) - before
         return SentLines(self.shards, positions)
 
-    def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
+    def _earlier_rows(self, *, compressed: bool) -> Iterator[bytes] | None:
         """Return the rows after the previous attempt, in the order of the origin shard."""
         if self.rules.is_first_attempt:
             return None

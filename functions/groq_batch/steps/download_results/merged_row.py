@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -16,12 +17,38 @@ from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentShard
 from groq_batch.steps.download_results.unanswered import SEND_AGAIN, UnansweredReason
 
-_MAX_MESSAGE = 500
 _UNKNOWN_CREATE = (
     "The creation of a batch with this request had no answer, and Groq's list of batches could not "
     "be read since. It may have been billed, so it is not sent again automatically. Look for the "
     "batch in the Groq console."
 )
+
+
+class GivenRow(NamedTuple):
+    """A row that the API gave for a request, and its content."""
+
+    row: bytes
+    known: Row
+
+
+class SentRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request that was part of the attempt.
+
+    Attributes:
+        shard: The attempt's shard of the request.
+        position: Its line number in that shard, from 1.
+        custom_id: Its id.
+        given: The row that the attempt got from the API; None without one.
+        before: Its row after the previous attempt; None in the first.
+        read_line: Reads the request.
+    """
+
+    shard: SentShard
+    position: int
+    custom_id: str
+    given: GivenRow | None
+    before: bytes | None
+    read_line: Callable[[], bytes]
 
 
 class MergedRow(msgspec.Struct, frozen=True, gc=False):
@@ -69,33 +96,12 @@ def row_before(row: bytes, *, retry: bool = False) -> MergedRow:
     )
 
 
-def row_after(
-    rules: MergeRules,
-    shard: SentShard,
-    position: int,
-    custom_id: str,
-    given: tuple[bytes, Row] | None,
-    before: bytes | None,
-    read_line: Callable[[], bytes],
-) -> MergedRow:
-    """Return the outcome of a request that was part of the attempt.
-
-    Args:
-        rules: What decides about all requests of the origin shard.
-        shard: The attempt's shard of the request.
-        position: Its line number in that shard, from 1.
-        custom_id: Its id.
-        given: The row that the attempt got from the API, and its content; None without one.
-        before: Its row after the previous attempt; None in the first.
-        read_line: Reads the request.
-    """
-    if rules.calls is None:
-        now = _row_of_batch(rules, shard, position, custom_id, given, before)
-    else:
-        now = _row_of_call(rules, shard.number, position, custom_id, given, before, read_line)
-    if now.succeeded or before is None:
+def row_after(rules: MergeRules, request: SentRequest) -> MergedRow:
+    """Return the outcome of a request by what decides about all requests of its origin shard."""
+    now = _row_of_batch(rules, request) if rules.calls is None else _row_of_call(rules, request)
+    if now.succeeded or request.before is None:
         return now
-    earlier = row_before(before)
+    earlier = row_before(request.before)
     if not earlier.succeeded:
         return now
     # It was sent again because of its form; the outcome decides whether it may be retried again.
@@ -125,57 +131,49 @@ def with_form(
     return replace(merged, is_invalid=True, retry=again)
 
 
-def _row_of_batch(
-    rules: MergeRules,
-    shard: SentShard,
-    position: int,
-    custom_id: str,
-    given: tuple[bytes, Row] | None,
-    before: bytes | None,
-) -> MergedRow:
+def _row_of_batch(rules: MergeRules, request: SentRequest) -> MergedRow:
     """Return the outcome of a request in an attempt of batches."""
-    if given is not None:
-        row, known = given
+    if request.given is not None:
+        row, known = request.given
         if known.outcome is not RowOutcome.SUCCESS:
             return _unanswered_row(row, known)
         again = rules.job.options.retry_invalid_output
         return MergedRow(row=row, succeeded=True, retry=again, model=known.model, answer=known)
-    if before is not None and not shard.was_sent:
-        return row_before(before, retry=rules.past_deadline)
-    code, message, retry = _without_row(rules, shard, position)
-    return _pipeline_row(custom_id, code, message, retry=retry)
+    if request.before is not None and not request.shard.was_sent:
+        return row_before(request.before, retry=rules.past_deadline)
+    code, message, retry = _without_row(rules, request.shard, request.position)
+    return _pipeline_row(request.custom_id, code, message, retry=retry)
 
 
-def _row_of_call(
-    rules: MergeRules,
-    shard: int,
-    position: int,
-    custom_id: str,
-    given: tuple[bytes, Row] | None,
-    before: bytes | None,
-    read_line: Callable[[], bytes],
-) -> MergedRow:
+def _row_of_call(rules: MergeRules, request: SentRequest) -> MergedRow:
     """Return the outcome of a request in an attempt of ordinary calls."""
     assert rules.calls is not None  # noqa: S101  (checked by the caller)
-    if given is not None:
-        row, known = given
+    if request.given is not None:
+        row, known = request.given
         if known.outcome is RowOutcome.SUCCESS:
             return MergedRow(row=row, succeeded=True, retry=False, answer=known, was_called=True)
         return replace(_unanswered_row(row, known), retry=False, was_called=True)
 
     def has_price() -> bool:
         prices = rules.job.prices or table_prices()
-        return prices.of(model_of(read_line())) is not None
+        return prices.of(model_of(request.read_line())) is not None
 
-    earlier = classify_row(before) if before is not None else None
-    left = UnansweredReason.of(rules.calls, shard, position, before=earlier, has_price=has_price)
+    before = request.before
+    left = UnansweredReason.of(
+        rules.calls,
+        request.shard.number,
+        request.position,
+        before=classify_row(before) if before is not None else None,
+        has_price=has_price,
+    )
     code, message, stop = left.code, left.message, rules.stop
     if code != ErrorCode.OUTCOME_UNKNOWN and stop is not None:
         if before is not None and stop.status != "cancelled":
             return replace(row_before(before), was_called=left.was_begun)
         code = ErrorCode.CANCELLED if stop.status == "cancelled" else ErrorCode.NOT_SENT
         message = stop.message
-    return replace(_pipeline_row(custom_id, code, message, retry=False), was_called=left.was_begun)
+    merged = _pipeline_row(request.custom_id, code, message, retry=False)
+    return replace(merged, was_called=left.was_begun)
 
 
 def _without_row(rules: MergeRules, shard: SentShard, position: int) -> tuple[str, str, bool]:
@@ -216,7 +214,7 @@ def _unanswered_row(row: bytes, known: Row) -> MergedRow:
         succeeded=False,
         retry=known.outcome is RowOutcome.RETRYABLE,
         code=known.code,
-        message=(known.message or "")[:_MAX_MESSAGE] or None,
+        message=known.message,
     )
 
 

@@ -12,10 +12,10 @@ from groq_batch.bucket.storage import Storage
 _WRITE_BYTES = 256 * 1024
 
 
-class Output:
+class RowWriter:
     """Writes bytes into an object, optionally as one gzip member; without bytes, no object."""
 
-    def __init__(self, writer: ObjectWriter, compressed: bool) -> None:
+    def __init__(self, writer: ObjectWriter, *, compressed: bool = False) -> None:
         self._writer = writer
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compressed else None
         self._is_empty = True
@@ -62,13 +62,13 @@ class LinesToRetry(ExitStack):
     def __init__(self, storage: Storage) -> None:
         super().__init__()
         self._storage = storage
-        self._outputs: dict[str, Output] = {}
+        self._outputs: dict[str, RowWriter] = {}
 
     def write(self, key: str, line: bytes) -> None:
         """Append a line to the object at a key."""
         output = self._outputs.get(key)
         if output is None:
             writer = ObjectWriter(self._storage, key)
-            output = self.enter_context(Output(writer, compressed=False))
+            output = self.enter_context(RowWriter(writer))
             self._outputs[key] = output
         output.write(line)

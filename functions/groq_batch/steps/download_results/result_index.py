@@ -6,8 +6,7 @@ import os
 from codecs import BOM_UTF8
 from typing import BinaryIO
 
-import msgspec
-
+from groq_batch.domain.json_data import DECODE_ERRORS
 from groq_batch.domain.result_row import classify_row, custom_id_of, is_success
 
 
@@ -76,6 +75,6 @@ def _id_of_row(line: bytes) -> str | None:
     """Return the custom_id of a result line; None if the line is not a readable row."""
     try:
         return custom_id_of(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         row = classify_row(line)
     return row.custom_id if row else None

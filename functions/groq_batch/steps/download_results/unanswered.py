@@ -64,15 +64,19 @@ class UnansweredReason:
         for claim in calls.again:
             if (claim.place.shard, claim.place.line) == (shard, line):
                 last = (claim.code, claim.message) if claim.code else last
-                return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, claim.was_begun)
+                return cls._passed(
+                    _WHY[calls.ended or CallsEnd.TIME], last, was_begun=claim.was_begun
+                )
         if not has_price():
-            return cls._passed(_WITHOUT_PRICE, last, False)
+            return cls._passed(_WITHOUT_PRICE, last)
         if calls.was_taken(shard, line):
             return cls(code=ErrorCode.OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
-        return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, False)
+        return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last)
 
     @classmethod
-    def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:
+    def _passed(
+        cls, why: str, last: tuple[str | None, str | None], *, was_begun: bool = False
+    ) -> Self:
         named = ": ".join(part for part in last if part)
         # Give the advice only once, at the end.
         named = named.removesuffix(SEND_AGAIN).rstrip(" .")

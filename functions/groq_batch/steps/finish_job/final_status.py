@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.reason import Reason
@@ -29,14 +30,27 @@ _UNCOLLECTED = (
 )
 
 
+class FinalStatus(NamedTuple):
+    """How a job ends.
+
+    Attributes:
+        status: The status of its report.
+        reason: Why it failed, was stopped or has no answer for some requests; None if nothing
+            concerns the whole job.
+    """
+
+    status: str
+    reason: Reason | None = None
+
+
 def final_status(
     known: EndingJob,
     *,
     was_sent: bool,
     denied: Reason | None = None,
     unreadable: str | None = None,
-) -> tuple[str, Reason | None]:
-    """Return a job's final status, and the reason if it failed or was stopped.
+) -> FinalStatus:
+    """Return a job's final status and the reason for it.
 
     Args:
         known: The records of the job.
@@ -45,36 +59,37 @@ def final_status(
         unreadable: Key of an unreadable report that blocks the job's path; None without one.
     """
     if denied is not None:
-        return "failed", denied
-    status, reason = _status_by_records(known, was_sent=was_sent)
-    if unreadable is not None and status in DELIVERED_STATUSES:
-        return "failed", _denied_reading(unreadable)
-    return status, reason
+        return FinalStatus("failed", denied)
+    ending = _status_by_records(known, was_sent=was_sent)
+    if unreadable is not None and ending.status in DELIVERED_STATUSES:
+        return FinalStatus("failed", _denied_reading(unreadable))
+    return ending
 
 
-def _status_by_records(known: EndingJob, *, was_sent: bool) -> tuple[str, Reason | None]:
+def _status_by_records(known: EndingJob, *, was_sent: bool) -> FinalStatus:
     """Return how a job ends if everything that is stored of it can be delivered."""
     job, stop = known.job, known.stop
     if job is not None and job.failure is not None:
-        return "failed", job.failure
+        return FinalStatus("failed", job.failure)
     lost = _lost(known, was_sent=was_sent)
     if lost is None and _was_stopped_too_late(known):
         stop = None
     if stop is not None and (job is None or job.accepted):
         if stop.code == ErrorCode.INTERNAL_ERROR and lost is not None:
-            return stop.status, lost
-        return stop.status, Reason(stop.code, stop.message)
+            return FinalStatus(stop.status, lost)
+        return FinalStatus(stop.status, Reason(stop.code, stop.message))
     if job is None:
-        return "failed", lost or Reason(ErrorCode.INTERNAL_ERROR, _UNREAD)
+        return FinalStatus("failed", lost or Reason(ErrorCode.INTERNAL_ERROR, _UNREAD))
     if not job.accepted:
-        return "rejected", None
+        return FinalStatus("rejected")
     if lost is not None:
-        return "failed", lost
+        return FinalStatus("failed", lost)
     latest = known.latest
     if sum(summary.succeeded for summary in latest) == job.total:
-        return "succeeded", None
+        return FinalStatus("succeeded")
     passed = sum(summary.deadline_passed for summary in latest)
-    return "partial", _deadline_passed(passed, job, known.calls) if passed else None
+    reason = _deadline_passed(passed, job, known.calls) if passed else None
+    return FinalStatus("partial", reason)
 
 
 def _was_stopped_too_late(known: EndingJob) -> bool:

@@ -31,10 +31,10 @@ from groq_batch.settings import Settings
 from groq_batch.steps.finish_job.end_event import publish_end
 from groq_batch.steps.finish_job.ending_job import EndingJob
 from groq_batch.steps.finish_job.final_status import DELIVERED_STATUSES
+from groq_batch.steps.finish_job.groq_cleanup import clean_up_groq
 from groq_batch.steps.finish_job.placing import Placing
 from groq_batch.steps.finish_job.recorded_end import record_end
 from groq_batch.steps.finish_job.removal import remove_copies
-from groq_batch.steps.groq_cleanup import clean_up_groq
 from groq_batch.steps.outcomes import FinishOutcome
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger

@@ -1,11 +1,7 @@
-"""Start jobs: one per upload, one per scheduled run of a recurring file, one more on request.
+"""Start the jobs that an event requests: uploads, scheduled runs, starts by hand.
 
-The permanent record at ``jobs/<job_id>`` is written before the execution is started. After a crash
-between the two, any later event for the job repairs it: starting an execution of the same name
-again is harmless, and it is done only while the job is open.
-
-A firing of the schedule may start any number of jobs. Files below ``recurring/`` come first, so
-that they do not depend on the number of uploads to sweep.
+``one_job`` starts each of them. A firing of the schedule may start any number of jobs. Files below
+``recurring/`` come first, so that they do not depend on the number of uploads to sweep.
 """
 
 from __future__ import annotations
@@ -20,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import (
@@ -30,19 +25,11 @@ from groq_batch.domain.job_id import (
     upload_job_id,
 )
 from groq_batch.domain.times import timestamp_of
-from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
-from groq_batch.steps.outcomes import Output
+from groq_batch.steps.start_job.one_job import StartedJob, recorded_request, start_job
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
-from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
-STARTED = "started"
-EXISTS = "exists"
-_MESSAGES = {
-    STARTED: "The job was started; its report shows the progress.",
-    EXISTS: 'This upload already has a job; add "again": true to run it once more.',
-}
 _STARTERS = 16
 _STARTED_TOGETHER = 1000
 _MAX_LISTED_BYTES = 200_000
@@ -53,25 +40,6 @@ _UNVERSIONED = "null"
 
 class InvocationError(ValueError):
     """The event is not one that this function accepts, or its object does not exist."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedJob(Output):
-    """A job that was started, now or before.
-
-    Attributes:
-        job_id: The job.
-        status: ``started``, or ``exists`` if the job had been started before.
-        message: The status as a sentence, for users who start jobs manually.
-        input: URI of the input.
-        report: URI of its report.
-    """
-
-    job_id: str
-    status: str
-    message: str
-    input: str
-    report: str
 
 
 @dataclass(slots=True)
@@ -304,7 +272,7 @@ class JobStarter:
         request = self._request(job_id, key, version_id, path)
         if version_id != _UNVERSIONED:
             return request
-        known = _recorded(self._storage, request)
+        known = recorded_request(self._storage, request)
         if known is not None and etag and known.etag not in ("", etag):
             job_id = replacing_job_id(bucket=bucket, key=key, etag=etag)
             request = self._request(job_id, key, version_id, path)
@@ -376,76 +344,3 @@ class _Firing:
                 if job is not None:
                     self.started.add(job)
         return is_well
-
-
-def start_job(
-    storage: Storage, states: Any, state_machine_arn: str, request: JobRequest
-) -> StartedJob:
-    """Start a job unless it has been started before.
-
-    Args:
-        storage: The bucket.
-        states: The client of Step Functions.
-        state_machine_arn: The state machine.
-        request: The job's input and path.
-
-    Returns:
-        The job, and whether this call started it.
-    """
-    status = STARTED
-    open_key = object_keys.open_job_key(request.job_id)
-    known = _recorded(storage, request)
-    if known is None:
-        # The open marker comes first, so that there is no moment at which a recorded job could be
-        # forgotten; the reconciler takes care of a marker without a record.
-        storage.put_json(open_key, stored.to_record(request))
-        try:
-            storage.put_json(
-                object_keys.job_key(request.job_id), stored.to_record(request), over=None
-            )
-        except ConflictError:
-            known = _recorded(storage, request)
-            if known is None:
-                raise
-    if known is not None and known != request:
-        status = EXISTS
-        request = known
-    if status == STARTED or storage.exists(open_key):
-        start_execution(states, state_machine_arn, request.job_id, request.execution_input())
-    logger.info("Job " + status, job_id=request.job_id, key=request.key)
-    if known is None:
-        metrics.job_started()
-    return StartedJob(
-        job_id=request.job_id,
-        status=status,
-        message=_MESSAGES[status],
-        input=storage.url(request.key),
-        report=storage.url(object_keys.delivery_keys(request.path).report),
-    )
-
-
-def _recorded(storage: Storage, request: JobRequest) -> JobRequest | None:
-    """Return the request that a job was started for; None if it was never started."""
-    key = object_keys.job_key(request.job_id)
-    try:
-        found = storage.get_foreign_json(key)
-    except UnreadableObjectError:
-        # It may be encrypted with a former key of the bucket. Its existence is enough: everything
-        # but the first caller follows from the upload.
-        return replace(request, claimed_by="") if storage.exists(key) else None
-    return stored.from_record(found.value, JobRequest) if found else None
-
-
-def start_execution(
-    states: Any, state_machine_arn: str, name: str, execution_input: Mapping[str, Any]
-) -> bool:
-    """Start an execution unless one of its name exists; tell whether this call started it."""
-    try:
-        states.start_execution(
-            stateMachineArn=state_machine_arn,
-            name=name,
-            input=json.dumps(execution_input, sort_keys=True),
-        )
-    except states.exceptions.ExecutionAlreadyExists:
-        return False
-    return True

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, ObjectVersion, Storage
@@ -121,7 +121,8 @@ class Sweep:
 
     def run(self) -> bool:
         """Sweep as time permits; tell whether all of ``input/`` was listed."""
-        self._state, etag = before, _ = _load(self._storage)
+        before, etag = _load(self._storage)
+        self._state = before
         try:
             return self._go_round(before.position)
         finally:
@@ -159,7 +160,7 @@ class Sweep:
         not_deleted = (
             WithoutDeleted()
             if after is None
-            else WithoutDeleted(after.key, self._is_deleted(after.key))
+            else WithoutDeleted(after.key, is_deleted=self._is_deleted(after.key))
         )
         for page in self._storage.version_pages(object_keys.INPUT_PREFIX, after):
             uploads = [
@@ -190,7 +191,7 @@ class Sweep:
 class WithoutDeleted:
     """Skips the versions of deleted keys, across pages of a listing."""
 
-    def __init__(self, key: str | None = None, is_deleted: bool = False) -> None:
+    def __init__(self, key: str | None = None, *, is_deleted: bool = False) -> None:
         """Begin; ``key`` is the key whose versions the listing starts with, if it starts in one."""
         self._key = key
         self._is_deleted = is_deleted
@@ -211,15 +212,24 @@ def _is_beyond(versions: Sequence[ObjectVersion], position: ListingPosition | No
     return versions[-1].key.encode() > position.key.encode()
 
 
-def _load(storage: Storage) -> tuple[SweepState, str | None]:
-    """Read the state and its ETag; an invalid state is replaced by an initial one."""
+class _StoredState(NamedTuple):
+    """The state of the sweeps as read, and the ETag of its object; None without one."""
+
+    state: SweepState
+    etag: str | None
+
+
+def _load(storage: Storage) -> _StoredState:
+    """Read the state; an invalid one is replaced by an initial one."""
     try:
         found = storage.get_json(object_keys.SWEEP_KEY)
-        return (SweepState.from_json(found.value), found.etag) if found else (SweepState(), None)
+        if found is None:
+            return _StoredState(SweepState(), None)
+        return _StoredState(SweepState.from_json(found.value), found.etag)
     except (KeyError, TypeError, ValueError):
         logger.warning("The state of the sweep cannot be read; checking every upload's record")
         head = storage.head(object_keys.SWEEP_KEY)
-        return SweepState(), head.etag if head else None
+        return _StoredState(SweepState(), head.etag if head else None)
 
 
 def _save(storage: Storage, state: SweepState, etag: str | None) -> None:

@@ -1,6 +1,9 @@
-"""Record that Groq did not do what a shard attempt needs, and decide how it continues."""
+"""Decide how a shard attempt continues if Groq did not do what it needs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.groq.errors import (
@@ -11,10 +14,9 @@ from groq_batch.groq.errors import (
     RateLimitedError,
     RequestRefusedError,
     UnknownOutcomeError,
-    log_fields,
     reason_of,
 )
-from groq_batch.records.submission import QUARANTINE_SECONDS, Stage
+from groq_batch.records.submission import QUARANTINE_SECONDS, Stage, Submission
 from groq_batch.steps.outcomes import (
     DEFERRED,
     SETTLED,
@@ -26,7 +28,6 @@ from groq_batch.steps.outcomes import (
 )
 from groq_batch.steps.submit_batch.leased_attempt import LeasedAttempt
 from groq_batch.telemetry import metrics
-from groq_batch.telemetry.log import logger
 
 _SECOND_LOOK_SECONDS = 10
 _MISSING_FILE_TRIES = 5
@@ -35,60 +36,64 @@ _MAX_TRIES_OF_A_ROUND = 8
 the job, which reports what it waits for and has the shard tried again."""
 
 
-def sending_failed(leased: LeasedAttempt, error: GroqApiError) -> StepOutcome:
-    """Record a failure of the upload or the create and return how to continue.
+class Failure(NamedTuple):
+    """What a failed call means for a shard attempt.
+
+    Attributes:
+        changes: Fields of its record that change when the lease is released.
+        outcome: How it continues. After an account error ``continue_after`` may answer otherwise.
+    """
+
+    changes: Mapping[str, Any]
+    outcome: StepOutcome
+
+
+def failed_sending(record: Submission, error: GroqApiError, *, tries: int, now: float) -> Failure:
+    """Return what a failure of the upload or the create means.
+
+    Args:
+        record: The record of the submission, as last written.
+        error: The failure.
+        tries: How often the shard attempt has been tried in this round.
+        now: Seconds since 1970.
 
     Raises:
         GroqApiError: Nothing is known of this error.
-        LeaseLostError: Another invocation has taken over.
     """
-    logger.warning("A shard was not submitted", **log_fields(error))
-    metrics.groq_failed(error.category)
-    held, note = leased.held, reason_of(error)
-    stage = Stage.UPLOADED if held.record.file_id else Stage.CLAIMED
+    note = reason_of(error)
+    stage = Stage.UPLOADED if record.file_id else Stage.CLAIMED
     if isinstance(error, UnknownOutcomeError):
-        held.release(unknown_since=leased.clock(), may_have_orphans=True, error=note)
-        return StepOutcome.wait(QUARANTINE_SECONDS)
-    if isinstance(error, RateLimitedError | NotSentError):
-        held.release(stage=stage, error=note)
-        return _later(leased, error)
-    if isinstance(error, AccountError):
-        held.release(stage=stage, error=note)
-        return _account_refuses(leased, error)
-    creating = held.record.stage is Stage.CREATING
-    if isinstance(error, NotFoundError) and creating and leased.tries < _MISSING_FILE_TRIES:
+        changes = {"unknown_since": now, "may_have_orphans": True, "error": note}
+        return Failure(changes, StepOutcome.wait(QUARANTINE_SECONDS))
+    if isinstance(error, RateLimitedError | NotSentError | AccountError):
+        return Failure({"stage": stage, "error": note}, _later(error, tries))
+    is_creating = record.stage is Stage.CREATING
+    if isinstance(error, NotFoundError) and is_creating and tries < _MISSING_FILE_TRIES:
         # Groq does not (yet) have the uploaded file: forget it and upload once more.
-        held.release(stage=Stage.CLAIMED, file_id=None, error=note)
-        return StepOutcome.wait(backoff_seconds(leased.tries))
+        changes = {"stage": Stage.CLAIMED, "file_id": None, "error": note}
+        return Failure(changes, StepOutcome.wait(backoff_seconds(tries)))
     if isinstance(error, RequestRefusedError):
-        held.release(stage=Stage.REFUSED, error=note)
-        return SETTLED
+        return Failure({"stage": Stage.REFUSED, "error": note}, SETTLED)
     raise error
 
 
-def search_failed(leased: LeasedAttempt, error: GroqApiError) -> StepOutcome:
-    """Record that a search at Groq failed, so the outcome remains unknown.
+def failed_search(error: GroqApiError, *, tries: int) -> Failure:
+    """Return what a failed search at Groq means: the outcome remains unknown."""
+    return Failure({"error": reason_of(error)}, _later(error, tries))
+
+
+def continue_after(leased: LeasedAttempt, error: GroqApiError, failure: Failure) -> StepOutcome:
+    """Release the lease after a failure, and return how the shard attempt continues.
+
+    An account error is left to the job, unless it may be temporary: a network proxy, a deployment.
 
     Raises:
         LeaseLostError: Another invocation has taken over.
     """
-    logger.warning("Groq could not be checked", **log_fields(error))
     metrics.groq_failed(error.category)
-    leased.held.release(error=reason_of(error))
-    if isinstance(error, AccountError):
-        return _account_refuses(leased, error)
-    return _later(leased, error)
-
-
-def _later(leased: LeasedAttempt, error: GroqApiError) -> StepOutcome:
-    """Try again after a pause, or leave that to the job."""
-    if leased.tries >= _MAX_TRIES_OF_A_ROUND:
-        return DEFERRED
-    return StepOutcome.wait(pause_seconds(error, leased.tries))
-
-
-def _account_refuses(leased: LeasedAttempt, error: AccountError) -> StepOutcome:
-    """Leave it to the job, unless it may be temporary: a network proxy, a deployment."""
+    leased.held.release(**failure.changes)
+    if not isinstance(error, AccountError):
+        return failure.outcome
     if error.code == ErrorCode.PERMISSION_DENIED and leased.tries == 0:
         return StepOutcome.wait(_SECOND_LOOK_SECONDS)
     if (
@@ -99,3 +104,10 @@ def _account_refuses(leased: LeasedAttempt, error: AccountError) -> StepOutcome:
         return StepOutcome.wait(UNREADABLE_SECRET_PAUSES_SECONDS[leased.tries])
     account_hold(error, now=leased.clock()).record(leased.storage, leased.keys)
     return DEFERRED
+
+
+def _later(error: GroqApiError, tries: int) -> StepOutcome:
+    """Try again after a pause, or leave that to the job, as everything about its account."""
+    if isinstance(error, AccountError) or tries >= _MAX_TRIES_OF_A_ROUND:
+        return DEFERRED
+    return StepOutcome.wait(pause_seconds(error, tries))

@@ -25,8 +25,8 @@ class LeasedAttempt:
         job: The job's record.
         attempt: The attempt.
         number: The shard.
-        sending: The attempt's number counted from the shard's first attempt. It names the file and
-            the batch at Groq, as in the report: the shards after a canary also begin with 1.
+        own_attempt: The attempt's number counted from the shard's first attempt. It names the file
+            and the batch at Groq, as in the report: the shards after a canary also begin with 1.
         asks_by_url: Whether the endpoint is the audio URL of the shard's lines.
         tries: How often this shard attempt has been tried in this round.
         held: The lease, with the record of the submission.
@@ -41,7 +41,7 @@ class LeasedAttempt:
     job: JobRecord
     attempt: int
     number: int
-    sending: int
+    own_attempt: int
     asks_by_url: bool
     tries: int
     held: SubmissionLease
@@ -67,12 +67,12 @@ class LeasedAttempt:
     @property
     def file_name(self) -> str:
         """Name of the input file at Groq."""
-        return object_keys.groq_file_name(self.keys.job, self.sending, self.number)
+        return object_keys.groq_file_name(self.keys.job, self.own_attempt, self.number)
 
     @property
     def metadata(self) -> dict[str, str]:
         """Metadata by which the batch can be found at Groq."""
-        return object_keys.batch_metadata(self.keys.job, self.sending, self.number)
+        return object_keys.batch_metadata(self.keys.job, self.own_attempt, self.number)
 
     def size(self) -> int:
         """Return the size of the request lines in bytes.

@@ -17,7 +17,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.polling import within_deadline
 from groq_batch.groq.client import GroqClient
-from groq_batch.groq.errors import GroqApiError
+from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
@@ -30,7 +30,11 @@ from groq_batch.records.submission import (
 )
 from groq_batch.steps.outcomes import DEFERRED, SETTLED, StepOutcome
 from groq_batch.steps.submit_batch.create import create_batch, record_batch
-from groq_batch.steps.submit_batch.failures import search_failed, sending_failed
+from groq_batch.steps.submit_batch.failures import (
+    continue_after,
+    failed_search,
+    failed_sending,
+)
 from groq_batch.steps.submit_batch.leased_attempt import LeasedAttempt
 from groq_batch.steps.submit_batch.search import first_batch, uploaded_file
 from groq_batch.steps.submit_batch.upload import upload_requests
@@ -100,7 +104,7 @@ def submit_shard(
         job=job,
         attempt=attempt,
         number=number,
-        sending=job.sending(origin, attempt),
+        own_attempt=job.own_attempt(origin, attempt),
         asks_by_url=number in plan.by_url,
         tries=tries,
         held=held,
@@ -154,7 +158,8 @@ def _submit(leased: LeasedAttempt) -> StepOutcome:
             if _adopt_what_was_sent(leased):
                 return SETTLED
         except GroqApiError as error:
-            return search_failed(leased, error)
+            logger.warning("Groq could not be checked", **log_fields(error))
+            return continue_after(leased, error, failed_search(error, tries=leased.tries))
         leased.was_unknown = True
     if leased.is_not_wanted:
         held.release(stage=Stage.ABANDONED, unknown_since=None)
@@ -167,7 +172,9 @@ def _submit(leased: LeasedAttempt) -> StepOutcome:
             upload_requests(leased)
         return create_batch(leased)
     except GroqApiError as error:
-        return sending_failed(leased, error)
+        logger.warning("A shard was not submitted", **log_fields(error))
+        failure = failed_sending(held.record, error, tries=leased.tries, now=leased.clock())
+        return continue_after(leased, error, failure)
 
 
 def _adopt_what_was_sent(leased: LeasedAttempt) -> bool:
