@@ -25,6 +25,7 @@ from groq_batch.groq.client import GroqClient
 from groq_batch.records.attempt import AttemptState, StoredAttempt
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
@@ -70,6 +71,9 @@ def check_status(
         step: Answer of the step for an only shard, if this check follows one.
         machine: Version of the execution's definition.
         clock: Returns seconds since 1970.
+
+    Raises:
+        MissingRecordError: The attempt has no shards: it has not begun.
     """
     keys, now = object_keys.WorkKeys(job_id), clock()
     closed = Decision(
@@ -98,6 +102,11 @@ def check_status(
             polls=polls + 1,
             resume_in=resume_in,
         )
+        known.state.add_rest_shards(job)
+        if found is None and attempt > 1 and not known.state.entries:
+            # The state machine checks no such attempt, but a manual call might. A state stored now
+            # would have none of the shards that the attempt gets later.
+            raise MissingRecordError(f"Attempt {attempt} of the job {job_id} has no shards.")
         ended = _learn(storage, client, known)
         action = next_action(known)
         is_judging = action is None and job.awaits_verdict
@@ -143,7 +152,6 @@ def _learn(storage: Storage, client: GroqClient, known: Situation) -> list[Batch
         The batches that this check is the first to see ended.
     """
     keys, state, job = known.keys, known.state, known.job
-    state.add_rest_shards(job)
     state.refresh(storage, keys)
     if known.is_late and not state.download_rounds:
         state.past_deadline = True
