@@ -75,20 +75,15 @@ def must_be_cancelled(batch: Batch, known: Situation) -> bool:
     if batch.is_terminal or batch.status == "cancelling":
         return False
     is_too_late = known.is_late and batch.status != _WRITES_RESULTS
-    return (
-        known.stop is not None
-        or is_too_late
-        or _is_overdue(known.with_credible_dates(batch), known.now)
-    )
+    return known.stop is not None or is_too_late or _is_overdue(batch, known)
 
 
-def _is_overdue(batch: Batch, now: float) -> bool:
+def _is_overdue(batch: Batch, known: Situation) -> bool:
     """Tell whether a batch has exceeded its window by more than a small share of it."""
-    if batch.expires_at is None:
-        return False
-    window = batch.expires_at - (batch.created_at or batch.expires_at)
-    margin = min(max(window * 0.01, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
-    return now > batch.expires_at + margin
+    begins, ends = known.window_of(batch)
+    share = (ends - begins) * 0.01
+    margin = min(max(share, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
+    return known.now > ends + margin
 
 
 def _record_failure(known: Situation, error: GroqApiError) -> None:
