@@ -270,6 +270,8 @@ def test_end_of_waiting_is_a_day_after_the_last_window() -> None:
     assert known(late).end_of_waiting == NOW + 9 + GRACE_SECONDS
     wrong = ShardState(stage=Stage.CREATED, batch=batch(created_at=1, expires_at=86_401))
     assert known(wrong).end_of_waiting == begun + DAY + GRACE_SECONDS
+    endless = ShardState(stage=Stage.CREATED, batch=batch(expires_at=2 * int(NOW)))
+    assert known(endless).end_of_waiting == begun + DAY + GRACE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -292,6 +294,10 @@ def test_end_of_waiting_is_a_day_after_the_last_window() -> None:
         # Without a date of its end, it has the window that the job asks for.
         (known(), batch(created_at=int(NOW) - DAY - 864), False),
         (known(), batch(created_at=int(NOW) - DAY - 865), True),
+        # No window ends before it begins, and none is longer than a week.
+        (known(), batch(expires_at=int(NOW) - 7200), False),
+        (known(), batch(expires_at=1), False),
+        (known(), batch(created_at=int(NOW) - DAY - 865, expires_at=2 * int(NOW)), True),
         (known(state={"started_at": NOW - DAY - 864}), batch(created_at=1), False),
         (known(state={"started_at": NOW - DAY - 865}), batch(created_at=1), True),
         (known(state={"started_at": NOW - DAY - 865}), batch(created_at=None), True),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.job_options import LONGEST_WINDOW_SECONDS
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.times import seconds_of
 from groq_batch.records.attempt import AttemptState
@@ -113,11 +114,15 @@ class Situation:
     def window_of(self, batch: Batch) -> tuple[float, float]:
         """Return when a batch's window begins and ends, in seconds since 1970.
 
-        Where the API gives no credible dates, it is the job's window since its first check.
+        Where the API gives no credible dates, it is the window that the job asks for, since the
+        first check.
         """
         dated = self.with_credible_dates(batch)
         begins = dated.created_at or self.state.started_at
-        return begins, dated.expires_at or begins + self.job.options.window_seconds
+        ends = dated.expires_at
+        if ends is not None and begins < ends <= begins + LONGEST_WINDOW_SECONDS:
+            return begins, ends
+        return begins, begins + self.job.options.window_seconds
 
     def seconds_to_next_check(self, resume_in: int) -> int:
         """Return how long to wait before the next check.
