@@ -8,8 +8,19 @@ import pytest
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.domain import object_keys
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.request_file.lines import READ_BYTES
-from tests.harness.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
+from tests.harness.invocations import Hold
+from tests.harness.jobs import (
+    Line,
+    Upload,
+    bad_line,
+    check_end,
+    good_line,
+    good_lines,
+    put,
+    report_of,
+)
 from tests.harness.world import World
 
 
@@ -221,4 +232,37 @@ def test_configuration_error_ends_the_job_within_a_minute() -> None:
         assert b'"code":"invalid_api_key"' in data
         world.settle()
         world.groq.key = "gsk_simulator_key"
+        check_end(world, upload)
+
+
+def test_status_check_of_an_attempt_that_has_not_begun_changes_nothing() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+        upload = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(30.0)
+        job_id = upload.job_id(world.s3.bucket)
+        world.deliver("check_status", {"job_id": job_id, "attempt": 2}, 0.0)
+        world.run_for(5.0)
+        by_hand = world.invocations[-1]
+        assert (by_hand.function, by_hand.payload["attempt"]) == ("check_status", 2)
+        assert isinstance(by_hand.exception, MissingRecordError)
+        world.settle()
+        report = report_of(world, "a.jsonl")
+    assert (report["status"], report["requests"]["succeeded"]) == ("succeeded", 4)
+    assert [(one["shard"], one["attempt"]) for one in report["batches"]] == [(1, 1), (2, 1), (1, 2)]
+
+
+def test_running_report_keeps_its_batches_when_a_stale_invocation_goes_on() -> None:
+    with World(simulator={"batch_seconds": 1_000.0}) as world:
+        upload = put(world, "input/a.jsonl", good_lines(2))
+        job_id = upload.job_id(world.s3.bucket)
+        record = f"s3.put_object {object_keys.WorkKeys(job_id).job_record} #0"
+        hold = Hold(at=record, after=True, seconds=200.0, lost="Lambda.SdkClientException")
+        world.director = lambda one: (hold,) if one.number == 3 else ()
+        world.run_for(150.0)
+        assert len(report_of(world, "a.jsonl")["batches"]) == 1
+        world.run_for(100.0)
+        assert world.invocations[2].ended
+        assert len(report_of(world, "a.jsonl")["batches"]) == 1
+        world.settle()
         check_end(world, upload)

@@ -21,6 +21,8 @@ _SHORTEST_DEADLINE_SECONDS = 60
 _LONGEST_DEADLINE_SECONDS = 30 * 86_400
 _SHORTEST_WINDOW_HOURS = 24
 _LONGEST_WINDOW_HOURS = 7 * 24
+LONGEST_WINDOW_SECONDS = _LONGEST_WINDOW_HOURS * 3600
+"""The API's longest completion window (https://console.groq.com/docs/batch)."""
 _RETENTION_MARGIN_DAYS = 2
 """Days that a job may need in addition to its windows: for sending, outages, collecting, and the
 pauses after refused batches, which are 8.5 hours for ten attempts."""

@@ -209,7 +209,11 @@ class Delivery:
                 logger.warning("An earlier result is locked", extra={"kind": "permission"})
 
     def write_running(self, report: dict[str, Any]) -> None:
-        """Update the report of the running job; a final report is never changed."""
+        """Update the report of the running job; a final report is never changed.
+
+        A report that lists fewer batches than the stored one comes from an invocation that was
+        presumed dead, so it is older, and is not written.
+        """
         for path in self._request.report_paths:
             keys = object_keys.delivery_keys(path)
             found = self._readable_report(path)
@@ -218,7 +222,9 @@ class Delivery:
             current = found.value
             if not self._is_mine(current):
                 continue
-            if not _is_final(current) and current != report:
+            if _is_final(current) or _batch_count(current) > _batch_count(report):
+                return
+            if current != report:
                 try:
                     self._storage.put_json(
                         keys.report, report, over=found.etag, metadata=self.metadata
@@ -418,6 +424,12 @@ def _is_final(report: Mapping[str, Any]) -> bool:
     """Tell whether a report is a final one, and not a running one whose status a user changed."""
     is_dated = isinstance(_part(report, "timing").get("finished_at"), str)
     return is_dated and report.get("status") != RUNNING
+
+
+def _batch_count(report: Mapping[str, Any]) -> int:
+    """Return the number of batches that a report lists."""
+    batches = report.get("batches")
+    return len(batches) if isinstance(batches, list) else 0
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:

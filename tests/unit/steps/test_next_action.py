@@ -209,6 +209,13 @@ def test_what_follows_a_collected_attempt(fields: dict[str, Any], following: Fol
     assert what_follows(known(sent("completed"), **fields)) is following
 
 
+def test_what_follows_an_attempt_collected_after_the_deadline_is_calls_by_any_clock() -> None:
+    collected = known(sent("completed"), job=job(deadline_at=NOW), state={"past_deadline": True})
+    collected.now = NOW - 1
+    assert collected.is_late
+    assert what_follows(collected) is Following.CALLS
+
+
 def test_what_follows_an_attempt_that_would_outlive_its_files_is_the_end() -> None:
     old = {"prepared_at": timestamp_of(NOW - 28.5 * DAY), "has_canary": True}
     judged = job(verdict=replace(PASSED, rest_attempt=2), **old)
@@ -263,6 +270,8 @@ def test_end_of_waiting_is_a_day_after_the_last_window() -> None:
     assert known(late).end_of_waiting == NOW + 9 + GRACE_SECONDS
     wrong = ShardState(stage=Stage.CREATED, batch=batch(created_at=1, expires_at=86_401))
     assert known(wrong).end_of_waiting == begun + DAY + GRACE_SECONDS
+    endless = ShardState(stage=Stage.CREATED, batch=batch(expires_at=2 * int(NOW)))
+    assert known(endless).end_of_waiting == begun + DAY + GRACE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -277,10 +286,21 @@ def test_end_of_waiting_is_a_day_after_the_last_window() -> None:
         # 1 % of a window of a day are 864 seconds.
         (known(), batch(created_at=int(NOW) - DAY - 865, expires_at=int(NOW) - 865), True),
         (known(), batch(created_at=int(NOW) - DAY - 864, expires_at=int(NOW) - 864), False),
-        (known(), batch(created_at=None, expires_at=int(NOW) - 10), False),
-        (known(), batch(created_at=None, expires_at=int(NOW) - 11), True),
+        # Without a date of its creation, the window began with the attempt's first check.
+        (known(), batch(created_at=None, expires_at=int(NOW) - 71), False),
+        (known(), batch(created_at=None, expires_at=int(NOW) - 72), True),
         # No batch can have been created before its job.
         (known(), batch(created_at=1, expires_at=86_401), False),
+        # Without a date of its end, it has the window that the job asks for.
+        (known(), batch(created_at=int(NOW) - DAY - 864), False),
+        (known(), batch(created_at=int(NOW) - DAY - 865), True),
+        # No window ends before it begins, and none is longer than a week.
+        (known(), batch(expires_at=int(NOW) - 7200), False),
+        (known(), batch(expires_at=1), False),
+        (known(), batch(created_at=int(NOW) - DAY - 865, expires_at=2 * int(NOW)), True),
+        (known(state={"started_at": NOW - DAY - 864}), batch(created_at=1), False),
+        (known(state={"started_at": NOW - DAY - 865}), batch(created_at=1), True),
+        (known(state={"started_at": NOW - DAY - 865}), batch(created_at=None), True),
     ],
 )
 def test_must_be_cancelled_by_stop_deadline_and_window(

@@ -83,20 +83,15 @@ def must_be_cancelled(batch: Batch, check: Check) -> bool:
     if batch.is_terminal or batch.status == "cancelling":
         return False
     is_too_late = check.is_late and batch.status != _WRITES_RESULTS
-    return (
-        check.stop is not None
-        or is_too_late
-        or _is_overdue(check.with_credible_dates(batch), check.now)
-    )
+    return check.stop is not None or is_too_late or _is_overdue(batch, check)
 
 
-def _is_overdue(batch: Batch, now: float) -> bool:
+def _is_overdue(batch: Batch, check: Check) -> bool:
     """Tell whether a batch has exceeded its window by more than a small share of it."""
-    if batch.expires_at is None:
-        return False
-    window = batch.expires_at - (batch.created_at or batch.expires_at)
-    margin = min(max(window * 0.01, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
-    return now > batch.expires_at + margin
+    begins, ends = check.window_of(batch)
+    share = (ends - begins) * 0.01
+    margin = min(max(share, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
+    return check.now > ends + margin
 
 
 def _record_failure(state: AttemptState, error: GroqApiError) -> int:

@@ -25,6 +25,7 @@ from groq_batch.groq.client import GroqClient
 from groq_batch.records.attempt import AttemptState, StoredAttempt
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
@@ -68,6 +69,9 @@ def check_status(
         step: Answer of the step for an only shard, if this check follows one.
         machine: Version of the execution's definition.
         clock: Returns seconds since 1970.
+
+    Raises:
+        MissingRecordError: The attempt has no shards: it has not begun.
     """
     keys, now = object_keys.WorkKeys(job_id), clock()
     closed = Decision(
@@ -97,6 +101,11 @@ def check_status(
             polls=polls + 1,
             resume_in=resume_in,
         )
+        check.state.add_rest_shards(job)
+        if found.state is None and attempt > 1 and not check.state.entries:
+            # The state machine checks no such attempt, but a manual call might. A state stored now
+            # would have none of the shards that the attempt gets later.
+            raise MissingRecordError(f"Attempt {attempt} of the job {job_id} has no shards.")
         known, ended = learn(storage, client, check)
         action = next_action(known)
         is_judging = action is None and job.awaits_verdict

@@ -32,7 +32,6 @@ class Learned(NamedTuple):
 def learn(storage: Storage, client: GroqClient, check: Check) -> Learned:
     """Bring the attempt's state up to date, and stop the job if it has to be."""
     state, job = check.state, check.job
-    state.add_rest_shards(job)
     state.refresh(storage, check.keys)
     if check.is_late and not state.download_rounds:
         state.past_deadline = True

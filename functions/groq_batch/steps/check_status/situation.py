@@ -13,6 +13,7 @@ from typing import Self
 
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.job_options import LONGEST_WINDOW_SECONDS
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.times import seconds_of
 from groq_batch.records.attempt import AttemptState
@@ -56,8 +57,12 @@ class Check:
 
     @property
     def is_late(self) -> bool:
-        """Whether the job's deadline has passed."""
-        return self.job.is_past_deadline(self.now)
+        """Whether the job's deadline has passed.
+
+        Once that was recorded it stays so: another function's clock may be a moment behind, and
+        the requests of an attempt that was collected after the deadline are kept for calls alone.
+        """
+        return self.state.past_deadline or self.job.is_past_deadline(self.now)
 
     @property
     def rest_comes(self) -> bool:
@@ -81,10 +86,21 @@ class Check:
     @property
     def end_of_waiting(self) -> float:
         """When waiting for this attempt ends: after the last window and the grace period."""
-        begun, window = self.state.started_at, self.job.options.window_seconds
-        batches = self._dated_batches
-        ends = [one.expires_at or (one.created_at or begun) + window for one in batches]
-        return max([begun, *ends]) + GRACE_SECONDS
+        ends = [end for _, end in map(self.window_of, self._batches)]
+        return max([self.state.started_at, *ends]) + GRACE_SECONDS
+
+    def window_of(self, batch: Batch) -> tuple[float, float]:
+        """Return when a batch's window begins and ends, in seconds since 1970.
+
+        Where the API gives no credible dates, it is the window that the job asks for, since the
+        first check.
+        """
+        dated = self.with_credible_dates(batch)
+        begins = dated.created_at or self.state.started_at
+        ends = dated.expires_at
+        if ends is not None and begins < ends <= begins + LONGEST_WINDOW_SECONDS:
+            return begins, ends
+        return begins, begins + self.job.options.window_seconds
 
     def with_credible_dates(self, batch: Batch) -> Batch:
         """Return a batch without its dates if the job cannot have created it then."""
@@ -98,10 +114,10 @@ class Check:
         return polling.within_deadline(seconds, deadline_at=self.job.deadline_at, now=self.now)
 
     @property
-    def _dated_batches(self) -> list[Batch]:
-        """The batches of the attempt, without dates that are not credible."""
+    def _batches(self) -> list[Batch]:
+        """The batches of the attempt."""
         batches = (entry.batch for entry in self.state.entries.values())
-        return [self.with_credible_dates(batch) for batch in batches if batch is not None]
+        return [batch for batch in batches if batch is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +196,7 @@ class Situation(Check):
     @property
     def _waiting_since(self) -> float:
         """Since when the check waits for what it waits for at present."""
-        dates = [batch.created_at for batch in self._dated_batches]
+        dates = [self.with_credible_dates(batch).created_at for batch in self._batches]
         begun = min((date for date in dates if date is not None), default=self.state.started_at)
         if self.stop is not None:
             # A batch being cancelled ends within minutes, however long it has run.
