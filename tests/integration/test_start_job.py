@@ -509,6 +509,23 @@ def test_only_true_means_again(account: Account, again: Any) -> None:
     assert len(account.executions) == 1
 
 
+def test_every_way_of_starting_records_the_size_of_the_input(account: Account) -> None:
+    """A job that ends before its input is read has it in its report."""
+    event = created(KEY, account.upload(KEY, b"1"))
+    event["detail"]["object"]["size"] = 1
+    account.upload("input/by-hand.jsonl", b"22")
+    account.upload("input/swept.jsonl", b"333")
+    account.upload("recurring/daily.jsonl", b"4444")
+    account.upload("recurring/misnamed.txt", b"55555")
+    started = [*account.invoke(event), *account.invoke({"key": "input/by-hand.jsonl"})]
+    started += account.invoke({"key": "input/by-hand.jsonl", "again": True})
+    started += account.invoke({"key": "recurring/daily.jsonl"})
+    started += account.invoke(SCHEDULED)
+    sizes = [account.record(one.job_id)["input_bytes"] for one in started]
+    assert sizes[:4] == [1, 2, 2, 4]
+    assert sorted(sizes[4:]) == [3, 4, 5]
+
+
 def test_recurring_by_hand_fires_now(account: Account) -> None:
     account.upload("recurring/team/daily.jsonl")
     started = account.invoke({"key": "recurring/team/daily.jsonl"})
@@ -538,10 +555,12 @@ def test_by_hand_without_the_object(account: Account) -> None:
         ({"key": 7}, "found the fields key"),
         ({"key": "output/a.jsonl"}, "must begin with input/ or recurring/"),
         ({"trigger": "reconcile"}, "found the fields trigger"),
+        ([KEY], "found a value of type list"),
+        (None, "found a value of type NoneType"),
     ],
 )
 def test_other_events_are_refused_with_a_sentence(
-    account: Account, event: dict[str, Any], sentence: str
+    account: Account, event: Any, sentence: str
 ) -> None:
     with pytest.raises(InvocationError, match=sentence):
         account.invoke(event)

@@ -214,6 +214,11 @@ class WorkKeys:
         return f"{self.prefix}job.json"
 
     @property
+    def plan(self) -> str:
+        """The plan that cuts the input into shards; the first one is final."""
+        return f"{self.prefix}plan.json"
+
+    @property
     def models(self) -> str:
         """The account's models, or why they are unknown; the first outcome is final."""
         return f"{self.prefix}models.json"

@@ -32,6 +32,8 @@ class JobRequest:
         path: The ``<path>`` that the deliverables mirror.
         started_at: When the job was started; orders the runs of the same upload.
         claimed_by: The invocation that started it.
+        input_bytes: Size of the input object in bytes, for the report of a job that ends before its
+            input is read; 0 if unknown, as in records of earlier versions.
     """
 
     job_id: str
@@ -42,6 +44,7 @@ class JobRequest:
     path: str
     started_at: str
     claimed_by: str = ""
+    input_bytes: int = 0
 
     @classmethod
     def required(cls, storage: Storage, job_id: str) -> Self:

@@ -180,7 +180,7 @@ def _base(
             "key": request.key,
             "shown": shown_key(request.key),
             "version_id": request.version_id,
-            "bytes": job.input_bytes if job else 0,
+            "bytes": job.input_bytes if job else request.input_bytes,
             "lines": job.lines if job else 0,
         },
         "folder": object_keys.folder(request.key),

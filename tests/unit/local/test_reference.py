@@ -92,6 +92,14 @@ def test_working_files_have_a_line_for_every_key_of_the_layout() -> None:
     assert "| |" not in shown.replace("|  |", "| |")
 
 
+def test_working_files_of_the_life_of_a_job_are_in_the_table() -> None:
+    page = (PROJECT / "docs" / "explanation" / "how-it-works.md").read_text(encoding="utf-8")
+    told = {re.sub(r"\d+", "#", key) for key in re.findall(r"`(work/…/[^`]+[^`/])`", page)}
+    listed = {re.sub(r"\d+", "#", key) for key in re.findall(r"`(work/…/[^`]+)`", bucket.work())}
+    assert "work/…/plan.json" in told
+    assert told <= listed
+
+
 def test_every_line_of_the_working_files_is_one_key() -> None:
     keys = [line.split("|")[1].strip() for line in bucket.work().splitlines()[2:]]
     assert all(re.fullmatch(r"`(jobs|work)/[^`,()]+`", key) for key in keys), keys

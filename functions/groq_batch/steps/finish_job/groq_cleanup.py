@@ -10,7 +10,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.times import seconds_of
 from groq_batch.groq.client import GroqClient
-from groq_batch.groq.errors import GroqApiError, NotFoundError, log_fields
+from groq_batch.groq.errors import AccountError, GroqApiError, NotFoundError, log_fields
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRequest
@@ -38,6 +38,10 @@ def clean_up_groq(
 
     If the job's working files were removed, its batches are searched for at Groq and cancelled, but
     no file is deleted: the files have the only copy of the answers.
+
+    If the account refuses the calls, and Groq has refused all that the job sent, nothing of it can
+    be at Groq, and the cleanup is done: a job that met a wrong key or plan ends at once, and not
+    after the hour and a half in which a cleanup is tried again.
 
     Args:
         storage: The bucket.
@@ -67,6 +71,8 @@ def clean_up_groq(
             )
             in_parallel(client.delete_file, files, workers=_DELETERS)
     except GroqApiError as error:
+        if isinstance(error, AccountError) and not (is_lost or _may_be_at_groq(states)):
+            return done
         pause = pause_seconds(error, tries)
         logger.warning("The cleanup at Groq failed", **log_fields(error))
         metrics.groq_failed(error.category)
@@ -78,6 +84,18 @@ def clean_up_groq(
         logger.warning("The cleanup at Groq is incomplete; Groq deletes files after 30 days")
         return done
     return FinishOutcome(outcome="wait", wait_seconds=max(1, int(pause)), tries=tries + 1)
+
+
+def _may_be_at_groq(states: list[AttemptState]) -> bool:
+    """Tell whether Groq may have a batch or a file of the job, by what its records say."""
+    return any(
+        entry.batch is not None
+        or entry.file_id is not None
+        or entry.may_have_orphans
+        or entry.is_under_way
+        for state in states
+        for entry in state.entries.values()
+    )
 
 
 def _batches_at_groq(

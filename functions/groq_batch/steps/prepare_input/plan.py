@@ -56,15 +56,11 @@ class Plan:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the stored plan, or None if there is none."""
-        found = storage.get_json(_key(keys))
+        found = storage.get_json(keys.plan)
         return cls.from_json(found.value) if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> Plan:
         """Store the plan unless there is one; return the stored plan."""
         data = self.to_json()
-        found = stored.put_json_once(storage, _key(keys), data)
+        found = stored.put_json_once(storage, keys.plan, data)
         return self if found is data else Plan.from_json(found)
-
-
-def _key(keys: object_keys.WorkKeys) -> str:
-    return f"{keys.prefix}plan.json"

@@ -105,6 +105,8 @@ class JobStarter:
         Raises:
             InvocationError: The event is none of these, or its object does not exist.
         """
+        if not isinstance(event, Mapping):
+            raise _unknown_event(f"a value of type {type(event).__name__}")
         if event.get("trigger") == "schedule":
             return self._on_schedule(str(event.get("scheduled_time", "")))
         started = StartedJobs()
@@ -116,12 +118,7 @@ class JobStarter:
         if isinstance(event.get("key"), str):
             started.add(self._by_hand(event["key"], again=event.get("again") is True))
             return started
-        raise InvocationError(
-            'This function takes {"key": "input/…"} (with "again": true to run an upload once '
-            'more), {"key": "recurring/…"}, or {"trigger": "schedule"}; found the fields '
-            + (", ".join(sorted(map(str, event))) or "none")
-            + "."
-        )
+        raise _unknown_event("the fields " + (", ".join(sorted(map(str, event))) or "none"))
 
     def _on_upload(self, detail: Mapping[str, Any]) -> StartedJob | None:
         bucket, key = detail["bucket"]["name"], detail["object"]["key"]
@@ -138,7 +135,8 @@ class JobStarter:
         if version_id is None:
             logger.info("The uploaded object is gone, or all its versions have jobs", key=key)
             return None
-        return self._start(self._upload_request(key, version_id, etag))
+        size = int(detail["object"].get("size") or 0)
+        return self._start(self._upload_request(key, version_id, etag, size))
 
     def _is_for_upload_trigger(self, key: str, version_id: str | None) -> bool:
         """Tell whether an upload starts a job by itself.
@@ -168,7 +166,7 @@ class JobStarter:
         for version in self._versions_of(key):
             if version.is_delete_marker or (etag and version.etag != etag):
                 continue
-            request = self._upload_request(key, version.version_id, version.etag)
+            request = self._upload_request(key, version.version_id, version.etag, version.size)
             if not self._storage.exists(object_keys.job_key(request.job_id)):
                 return version.version_id
         return None
@@ -182,7 +180,7 @@ class JobStarter:
             sweep = Sweep(
                 self._storage,
                 start_missing=lambda uploads: firing.start_all(
-                    self._upload_request(upload.key, upload.version_id, upload.etag)
+                    self._upload_request(upload.key, upload.version_id, upload.etag, upload.size)
                     for upload in uploads
                 ),
                 time_left=self._time_left,
@@ -227,9 +225,11 @@ class JobStarter:
             if is_marker or not version.is_latest:
                 continue
             if object_keys.has_accepted_ending(version.key):
-                yield self._firing_request(version.key, version.version_id, fired_at)
+                yield self._firing_request(version.key, version.version_id, fired_at, version.size)
             else:
-                yield self._upload_request(version.key, version.version_id, version.etag)
+                yield self._upload_request(
+                    version.key, version.version_id, version.etag, version.size
+                )
 
     def _by_hand(self, key: str, *, again: bool) -> StartedJob:
         if not key.startswith((object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX)):
@@ -241,8 +241,8 @@ class JobStarter:
             raise InvocationError(f"There is no object {self._storage.url(key)[:1100]}.")
         if key.startswith(object_keys.RECURRING_PREFIX) and object_keys.has_accepted_ending(key):
             fired_at = object_keys.format_fired_at(datetime.fromtimestamp(self._clock(), UTC))
-            return self._start(self._firing_request(key, newest.version_id, fired_at))
-        request = self._upload_request(key, newest.version_id, newest.etag)
+            return self._start(self._firing_request(key, newest.version_id, fired_at, newest.size))
+        request = self._upload_request(key, newest.version_id, newest.etag, newest.size)
         if again:
             job_id = again_job_id(
                 bucket=self._storage.bucket,
@@ -250,7 +250,8 @@ class JobStarter:
                 version_id=newest.version_id,
                 run=self._invocation,
             )
-            request = self._request(job_id, key, newest.version_id, object_keys.input_path(key))
+            path = object_keys.input_path(key)
+            request = self._request(job_id, key, newest.version_id, path, newest.size)
         return self._start(request)
 
     # -- requests --------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ class JobStarter:
                 return
             yield version
 
-    def _upload_request(self, key: str, version_id: str, etag: str) -> JobRequest:
+    def _upload_request(self, key: str, version_id: str, etag: str, size: int) -> JobRequest:
         """Return the request for an upload.
 
         With versioning suspended, an upload replaces the one before and has the same version id,
@@ -269,20 +270,21 @@ class JobStarter:
         """
         bucket, path = self._storage.bucket, object_keys.input_path(key)
         job_id = upload_job_id(bucket=bucket, key=key, version_id=version_id)
-        request = self._request(job_id, key, version_id, path)
+        request = self._request(job_id, key, version_id, path, size)
         if version_id != _UNVERSIONED:
             return request
         known = recorded_request(self._storage, request)
         if known is not None and etag and known.etag not in ("", etag):
             job_id = replacing_job_id(bucket=bucket, key=key, etag=etag)
-            request = self._request(job_id, key, version_id, path)
+            request = self._request(job_id, key, version_id, path, size)
         return replace(request, etag=etag)
 
-    def _firing_request(self, key: str, version_id: str, fired_at: str) -> JobRequest:
+    def _firing_request(self, key: str, version_id: str, fired_at: str, size: int) -> JobRequest:
         job_id = firing_job_id(bucket=self._storage.bucket, key=key, fired_at=fired_at)
-        return self._request(job_id, key, version_id, object_keys.recurring_path(key, fired_at))
+        path = object_keys.recurring_path(key, fired_at)
+        return self._request(job_id, key, version_id, path, size)
 
-    def _request(self, job_id: str, key: str, version_id: str, path: str) -> JobRequest:
+    def _request(self, job_id: str, key: str, version_id: str, path: str, size: int) -> JobRequest:
         too_long = len(key.encode("utf-8", "surrogatepass")) > object_keys.MAX_KEY_BYTES
         return JobRequest(
             job_id=job_id,
@@ -292,6 +294,7 @@ class JobStarter:
             path=job_id if too_long else path,
             started_at=timestamp_of(self._clock()),
             claimed_by=self._invocation,
+            input_bytes=size,
         )
 
     # -- starting --------------------------------------------------------------------------------
@@ -303,6 +306,13 @@ class JobStarter:
         if self._storage.exists(object_keys.job_key(request.job_id)):
             return None
         return self._start(request)
+
+
+def _unknown_event(found: str) -> InvocationError:
+    return InvocationError(
+        'This function takes {"key": "input/…"} (with "again": true to run an upload once more), '
+        f'{{"key": "recurring/…"}}, or {{"trigger": "schedule"}}; found {found}.'
+    )
 
 
 class _Firing:
