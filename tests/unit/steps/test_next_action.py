@@ -210,8 +210,10 @@ def test_what_follows_a_collected_attempt(fields: dict[str, Any], following: Fol
 
 
 def test_what_follows_an_attempt_collected_after_the_deadline_is_calls_by_any_clock() -> None:
-    collected = known(sent("completed"), job=job(deadline_at=NOW), state={"past_deadline": True})
-    collected.now = NOW - 1
+    collected = replace(
+        known(sent("completed"), job=job(deadline_at=NOW), state={"past_deadline": True}),
+        now=NOW - 1,
+    )
     assert collected.is_late
     assert what_follows(collected) is Following.CALLS
 
