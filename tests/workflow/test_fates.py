@@ -11,10 +11,10 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch

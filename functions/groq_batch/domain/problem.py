@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 MAX_SHOWN_CHARACTERS = 512
 """Longer ids are truncated in reports."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Something wrong with the input; its fields are those of ``invalid/`` and of reports.
 
     Attributes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import ipaddress
 import itertools
 import json
@@ -21,6 +20,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from groq_batch import __version__
 from groq_batch.domain.batch import Batch, GroqFile
@@ -135,8 +137,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
     """A call of the API, which may take several requests.
 
     ``body`` creates the body of each request, with its Content-Type.
@@ -546,7 +547,7 @@ class GroqClient:
                 answer = self._send(key, call, None)
         if answer.is_success:
             return answer
-        return dataclasses.replace(answer, body=_without_key(answer.body, key))
+        return replace(answer, body=_without_key(answer.body, key))
 
     # -- pages -----------------------------------------------------------------------------------
 
