@@ -8,7 +8,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from groq_batch.domain.batch import Batch
-from groq_batch.groq.client import GroqClient, validate_base_url
+from groq_batch.groq.base_url import validate_base_url
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import AccountError, GroqApiError, NoAnswer, RateLimitedError
 from local.demo.errors import DemoError
 

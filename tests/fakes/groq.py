@@ -25,7 +25,8 @@ from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from groq_batch.groq.adapter import SendOnceAdapter
-from groq_batch.groq.client import ApiKeySource, GroqClient, Timeouts
+from groq_batch.groq.calls import ApiKeySource, Timeouts
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.http import Transport
 from local.groq_simulator.accounting import Call as LoggedCall
 from local.groq_simulator.control import ControlOperations
@@ -100,7 +101,7 @@ class FakeGroq:
         client = GroqClient(
             base_url=BASE_URL, api_key=api_key or self._key, timeouts=Timeouts(pause=0.0)
         )
-        client._transport = _Transport(self, wire)
+        client._calls.transport = _Transport(self, wire)
         return client
 
     def _key(self, *, refresh: bool = False) -> str:

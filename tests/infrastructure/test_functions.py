@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from groq_batch.bootstrap import _AWS_CONFIG as AWS_CONFIG
-from groq_batch.groq.client import Timeouts
+from groq_batch.groq.calls import Timeouts
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS, RENEW_SECONDS
 from local.asl import states_of
 from local.function_environment import PARAMETER_DEFAULTS

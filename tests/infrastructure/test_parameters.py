@@ -15,7 +15,7 @@ from groq_batch.domain.job_options import (
     deadline_seconds,
     is_completion_window,
 )
-from groq_batch.groq.client import validate_base_url
+from groq_batch.groq.base_url import validate_base_url
 from groq_batch.settings import Settings, SettingsError
 from tests.infrastructure.stack import Stack, made_before, source, transformed
 

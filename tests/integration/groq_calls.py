@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from groq_batch.domain.batch import Batch
-from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.calls import Timeouts
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.integration.simulator_api import request_lines

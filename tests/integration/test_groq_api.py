@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from groq_batch import __version__
-from groq_batch.groq.client import USER_AGENT, GroqClient
+from groq_batch.groq.calls import USER_AGENT
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,

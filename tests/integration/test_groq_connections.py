@@ -85,7 +85,7 @@ def test_nothing_was_sent_when_no_connection_comes_about(
 def test_a_connection_that_was_never_made_is_tried_again_but_for_a_creation() -> None:
     with RawServer(http(200, batch_json())) as server:
         client = make_client(server.url)
-        real = client._transport.exchange
+        real = client._calls.transport.exchange
         tries: list[str] = []
 
         def exchange(request: Any, **more: Any) -> Any:
@@ -94,7 +94,7 @@ def test_a_connection_that_was_never_made_is_tried_again_but_for_a_creation() ->
                 return real(replace(request, url=f"http://{HOST}:{free_port()}/v1"), **more)
             return real(request, **more)
 
-        client._transport.exchange = exchange  # type: ignore[method-assign]
+        client._calls.transport.exchange = exchange  # type: ignore[method-assign]
         assert client.retrieve_batch("batch_1").id == "batch_1"
         assert client.cancel_batch("batch_1").id == "batch_1"
         assert tries == ["GET"] * 3 + ["POST"] * 3
@@ -295,7 +295,7 @@ def test_an_upload_may_pause_longer_than_a_connection_may_take() -> None:
 
 
 def test_an_upload_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.groq.client._MIN_SECONDS_TO_ACT", 0.0)
+    monkeypatch.setattr("groq_batch.groq.calls._MIN_SECONDS_TO_ACT", 0.0)
 
     def read_slowly(peer: Peer) -> None:
         peer.read_head()

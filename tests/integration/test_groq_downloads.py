@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.calls import Timeouts
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,

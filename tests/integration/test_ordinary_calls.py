@@ -11,7 +11,8 @@ import pytest
 from groq_batch.domain.prices import table_prices
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import classify_row
-from groq_batch.groq.client import USER_AGENT, GroqClient
+from groq_batch.groq.calls import USER_AGENT
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, UnknownOutcomeError
 from groq_batch.groq.ordinary_calls import JSON_CONTENT, form_of, limits_left
 from groq_batch.request_file.ordinary_request import OrdinaryRequest, read_request
@@ -34,7 +35,7 @@ ANSWER = {"model": "openai/gpt-oss-20b", "choices": [], "usage": USAGE}
 @pytest.fixture(autouse=True)
 def calls_may_be_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls be begun that have less than the seconds which an answer usually takes."""
-    monkeypatch.setattr("groq_batch.groq.client._MIN_SECONDS_TO_ACT", 0.0)
+    monkeypatch.setattr("groq_batch.groq.calls._MIN_SECONDS_TO_ACT", 0.0)
 
 
 def request(body: bytes = BODY, url: str = "/v1/chat/completions") -> OrdinaryRequest:

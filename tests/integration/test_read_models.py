@@ -13,7 +13,8 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.reason import Reason
-from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.calls import Timeouts
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import AccountError, NotSentError
 from groq_batch.records import stored
 from groq_batch.records.job import Stop

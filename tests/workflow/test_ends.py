@@ -7,12 +7,12 @@ there any more; then the first FinishJob goes on, at any of its calls.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
 from groq_batch.domain import object_keys
 from groq_batch.reports.report import event_detail
@@ -178,5 +178,5 @@ def test_finish_job_that_comes_back_tells_no_second_end(end: str, seconds: float
             # Nothing of the older job stands beside the newer one's, nor where it was never told.
             check_end(world, newer)
             aside = object_keys.superseded_path(job_id, older.path)
-            for key in dataclasses.astuple(object_keys.delivery_keys(aside)):
+            for key in astuple(object_keys.delivery_keys(aside)):
                 assert world.s3.history(key) == [], f"held at {call}"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from groq_batch.bucket.storage import Storage
-from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.calls import Timeouts
+from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
 from groq_batch.records.submission import Stage, Submission, SubmissionLease
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator

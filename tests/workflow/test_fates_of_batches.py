@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from groq_batch.domain.batch import Batch
 from groq_batch.groq.decoding import batch_of

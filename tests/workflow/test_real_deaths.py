@@ -24,7 +24,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.calls import Timeouts
+from groq_batch.groq.client import GroqClient
 from local.emulator import Emulator, EmulatorOptions
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.state_machine.machine import TaskError

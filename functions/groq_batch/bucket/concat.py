@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+
+import msgspec
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage, StoredObject
@@ -17,8 +18,7 @@ LARGEST_COPY_BYTES = 5 * 1024 * 1024 * 1024
 """Maximum number of bytes per UploadPartCopy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """Bytes that pass through the function: a range too small to be a separate part."""
 
     key: str
@@ -26,8 +26,7 @@ class Read:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True):
     """A range that S3 copies into a separate part."""
 
     key: str
@@ -35,8 +34,7 @@ class Copy:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(msgspec.Struct, frozen=True):
     """Uploads the bytes read so far as a part."""
 
 

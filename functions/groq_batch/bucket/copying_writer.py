@@ -7,7 +7,7 @@ and changed lines (other line ends, blank lines left out), are sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from groq_batch.bucket.pending_upload import PendingUpload, PendingWriter
 from groq_batch.bucket.storage import Storage
@@ -20,8 +20,7 @@ LARGEST_COPY_BYTES = 64 * 1024 * 1024
 """S3 copies the start of a longer range while the rest is still being checked."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopySource:
+class CopySource(msgspec.Struct, frozen=True):
     """The source of copies: a version of an object, which is immutable.
 
     Attributes:

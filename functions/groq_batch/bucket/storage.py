@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from botocore.exceptions import (
     ClientError,
     IncompleteReadError,
@@ -64,8 +65,7 @@ class LostPositionError(Exception):
     """A listing cannot continue at an earlier position; start it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored(Generic[_Value]):
+class Stored(msgspec.Struct, Generic[_Value], frozen=True):
     """The content of an object as read, and the state of the object.
 
     Attributes:
@@ -91,8 +91,7 @@ class StoredObject:
     modified_at: float = field(default=0.0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
+class ObjectVersion(msgspec.Struct, frozen=True):
     """One version of a key in a listing; ``is_delete_marker`` marks a deletion.
 
     ``size`` is in bytes, ``modified_at`` in seconds since 1970; for a multipart upload that is the
@@ -108,16 +107,14 @@ class ObjectVersion:
     modified_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class ListingPosition:
+class ListingPosition(msgspec.Struct, frozen=True):
     """Position at which a listing of versions continues; a key can have many pages of versions."""
 
     key: str
     version_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class VersionPage:
+class VersionPage(msgspec.Struct, frozen=True):
     """The result of one list call: versions by key, newest first within a key.
 
     ``following`` is the position of the next page; None on the last.
@@ -127,8 +124,7 @@ class VersionPage:
     following: ListingPosition | None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectHead:
+class ObjectHead(msgspec.Struct, frozen=True):
     """The result of HEAD. ``size`` is in bytes; ``metadata`` is the user metadata."""
 
     size: int

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
@@ -34,8 +34,7 @@ _COPIED = 5 * 1024 * 1024 + 1
 _END = b"end\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteChecks:
+class WriteChecks(msgspec.Struct, frozen=True, kw_only=True):
     """Results of the checks.
 
     Each is ``yes`` if S3 does what jobs rely on, ``no`` if it does otherwise, or the code of an

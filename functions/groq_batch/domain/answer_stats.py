@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, UserDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 from typing import Self
+
+import msgspec
+from msgspec import field
 
 STEPS_OF_AN_OCTAVE = 8
 """Buckets between a number and its double: a value is known to an eighth of itself, or better."""
@@ -53,8 +55,7 @@ class Buckets(UserDict[int, int]):
         return cls(dict(data))
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(msgspec.Struct):
     """Counts of values, grouped by similar size.
 
     Attributes:
@@ -120,8 +121,7 @@ def count_name(counts: dict[str, int], name: str, by: int = 1) -> None:
     counts[name] = counts.get(name, 0) + by
 
 
-@dataclass(slots=True)
-class FailureGroup:
+class FailureGroup(msgspec.Struct):
     """The requests without a success that have the same code.
 
     Attributes:
@@ -159,8 +159,7 @@ class Failures(dict[str, FailureGroup]):
             group.message = message[:_MAX_MESSAGE_CHARACTERS]
 
 
-@dataclass(slots=True)
-class AnswerStats:
+class AnswerStats(msgspec.Struct):
     """Statistics of the rows of a shard attempt, or of a whole job.
 
     Attributes:

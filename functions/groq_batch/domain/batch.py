@@ -7,8 +7,10 @@ responses disagree in places, and none of this may cause an error.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Self
+
+import msgspec
+from msgspec.structs import replace
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Final statuses (https://console.groq.com/docs/batch). An unknown status is not one of them."""
@@ -16,8 +18,7 @@ UNKNOWN_STATUS = "unknown"
 """Replaces a status that is missing or not a string."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchCounts:
+class BatchCounts(msgspec.Struct, frozen=True):
     """The API's request counts: zeros during validation, and not reliable for successes."""
 
     total: int = 0
@@ -25,8 +26,7 @@ class BatchCounts:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class BatchIssue:
+class BatchIssue(msgspec.Struct, frozen=True):
     """One entry of a batch's ``errors``; ``line`` counts from 1."""
 
     code: str | None
@@ -35,8 +35,7 @@ class BatchIssue:
     param: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch. Times are Unix seconds."""
 
     id: str
@@ -73,8 +72,7 @@ class Batch:
         return replace(self, created_at=None, expires_at=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroqFile:
+class GroqFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file at Groq. ``bytes`` is its size, ``created_at`` Unix seconds."""
 
     id: str

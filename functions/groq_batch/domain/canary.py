@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from groq_batch.domain.cost_cap import distinct_amounts
 from groq_batch.domain.error_code import ErrorCode
@@ -12,8 +13,7 @@ CANARY_SHARD = 1
 """Number of the shard that is the canary."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryResults:
+class CanaryResults(msgspec.Struct, frozen=True, kw_only=True):
     """Results of a canary's requests after an attempt was collected.
 
     Attributes:
@@ -38,8 +38,7 @@ class CanaryResults:
         return sum(self.failed.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryVerdict:
+class CanaryVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """The decision about a canary; the first stored one is final.
 
     Attributes:

@@ -7,7 +7,10 @@ fractions: a small job costs less than a millionth.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import field
 
 from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, on_demand_usd, table_prices
 from groq_batch.domain.totals import Totals
@@ -123,8 +126,7 @@ class ModelUsages(dict[str, ModelUsage]):
             self[model].merge(usage)
 
 
-@dataclass(frozen=True, slots=True)
-class JobUsage:
+class JobUsage(msgspec.Struct, frozen=True):
     """Usage of a job's answers by model.
 
     Attributes:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.domain.prices import ListedPrice
 
 _DECIMAL = re.compile(r"[0-9]{0,20}\.?[0-9]{1,60}(?:[eE][+-]?[0-9]{1,3})?")
 
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
+class ListedModel(msgspec.Struct, frozen=True):
     """A model's entry in the list.
 
     Attributes:

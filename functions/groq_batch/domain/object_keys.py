@@ -7,8 +7,9 @@ prefixes; a test compares them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from groq_batch.domain.job_id import MAX_JOB_ID_LENGTH
 
@@ -100,8 +101,7 @@ def superseded_path(job: str, path: str) -> str:
     return f"superseded/{job}/{path}"
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryKeys:
+class DeliveryKeys(msgspec.Struct, frozen=True):
     """Keys of the objects that a job delivers.
 
     ``page`` is None for the one path whose page would have the key of the index of all jobs.
@@ -197,8 +197,7 @@ def shard_number(key: str) -> int:
     return int(key.rsplit("/", 1)[-1].split(".", 1)[0])
 
 
-@dataclass(frozen=True, slots=True)
-class WorkKeys:
+class WorkKeys(msgspec.Struct, frozen=True):
     """Keys of one job's private working files, below ``work/<job_id>/``."""
 
     job: str

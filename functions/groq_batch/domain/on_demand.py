@@ -8,8 +8,10 @@ continues a job makes the same choice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Self
+
+import msgspec
+from msgspec import field
 
 from groq_batch.domain.cost import (
     MIN_BILLED_SECONDS,
@@ -30,8 +32,7 @@ DEFAULT_AUDIO_SECONDS = 3600.0
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeanUsage:
+class MeanUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Average usage of a job's answers at the time when its ordinary calls were planned.
 
     Attributes:
@@ -55,8 +56,7 @@ class MeanUsage:
         return cls(output_tokens=output_tokens, audio_seconds=seconds / timed if timed else None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class Size(msgspec.Struct, frozen=True, kw_only=True):
     """The properties of a request that determine its estimate.
 
     Attributes:

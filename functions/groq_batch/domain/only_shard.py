@@ -8,8 +8,9 @@ do itself are done by the execution: the step's answer is passed to the next sta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.machine_version import ONLY_SHARD, machine_of
@@ -27,8 +28,7 @@ calls use the execution's own history, which is limited to 25,000 events
 those of a check. Later calls wait for the next round; the pauses between rounds grow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepAnswer:
+class StepAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of the step for an only shard, for the following status check.
 
     Attributes:

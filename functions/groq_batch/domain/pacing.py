@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 MAX_OPEN_CALLS = 50
 """Maximum number of a job's concurrent ordinary calls."""
 MAX_OF_ONE_FUNCTION = 40
@@ -30,8 +32,7 @@ _FIRST_BACKOFF_SECONDS = 2.0
 _LONGEST_BACKOFF_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsLeft:
+class LimitsLeft(msgspec.Struct, frozen=True, kw_only=True):
     """The account's remaining rate limits from a response; None for values not reported.
 
     Attributes:

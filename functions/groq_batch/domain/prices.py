@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+
+import msgspec
 
 FROM_TABLE = "table"
 FROM_GROQ = "groq"
@@ -49,8 +50,7 @@ class ModelPrices(dict[str, ModelPrice]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ListedPrice:
+class ListedPrice(msgspec.Struct, frozen=True):
     """On-demand price of a model in Groq's list, in USD per token.
 
     Attributes:
@@ -76,8 +76,7 @@ class ListedPrice:
         return None if prompt is None or completion is None else TokenPrice(prompt, completion)
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(msgspec.Struct, frozen=True):
     """Batch prices and their source.
 
     Attributes:

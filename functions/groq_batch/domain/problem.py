@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -13,8 +12,7 @@ MAX_MESSAGE_LENGTH = 500
 """Maximum number of characters kept of a text from the API."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Something wrong with the input; its fields are those of ``invalid/`` and of reports.
 
     Attributes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.domain.prices import on_demand_usd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedUsage:
+class ReportedUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens and cost of a job's answers; an amount in US dollars is None if unknown.
 
     Attributes:

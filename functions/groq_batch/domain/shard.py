@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
+from msgspec import field
 
 
-@dataclass(frozen=True, slots=True)
-class SplitLimits:
+class SplitLimits(msgspec.Struct, frozen=True):
     """Limits of a shard and of a line.
 
     Attributes:
@@ -21,8 +21,7 @@ class SplitLimits:
     max_line_bytes: int
 
 
-@dataclass(slots=True)
-class IdsLocation:
+class IdsLocation(msgspec.Struct):
     """Location of the ids of a shard's requests: the part of the file, and the bytes of its ids.
 
     A job's record stores its fields in this order.
@@ -38,8 +37,7 @@ class IdsLocation:
     size: int = 0
 
 
-@dataclass(slots=True)
-class Shard:
+class Shard(msgspec.Struct):
     """The requests, size and skipped lines of a shard.
 
     A job's record stores its fields in this order.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,8 +24,7 @@ DEEPEST = 100
 _CUT_SHORT = "length"
 
 
-@dataclass(frozen=True, slots=True)
-class AskedForm:
+class AskedForm(msgspec.Struct, frozen=True):
     """The JSON form that a request asks for.
 
     Attributes:
@@ -36,8 +34,7 @@ class AskedForm:
     schema: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GivenForm:
+class GivenForm(msgspec.Struct, frozen=True):
     """The form of an answer.
 
     Attributes:

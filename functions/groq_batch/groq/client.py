@@ -1,32 +1,24 @@
 """Call the Groq Files and Batch API over HTTP.
 
 Every method either returns or raises one of the errors of ``errors.py``, which say whether the API
-may have acted. Nothing that could act twice is repeated here: short retries are for GET and DELETE,
-and for connections that were never made. Every method ends within its own time limit, below the
-timeouts of the functions; longer waits are left to Step Functions.
+may have acted. ``calls.py`` decides which calls are repeated, and how long they may take.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
-import ipaddress
 import itertools
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from typing import Any, BinaryIO, NamedTuple, Self
+from urllib.parse import quote
 
-from groq_batch import __version__
 from groq_batch.domain.batch import Batch, GroqFile
-from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.listing_order import NewestFirst
 from groq_batch.domain.parallel import in_parallel
+from groq_batch.groq.calls import ApiKeySource, Call, Calls, Timeouts, read_answer
 from groq_batch.groq.decoding import (
     UnexpectedResponseError,
     batch_of,
@@ -36,21 +28,15 @@ from groq_batch.groq.decoding import (
     read_file,
     read_page,
 )
-from groq_batch.groq.error_mapping import error_from_response
 from groq_batch.groq.errors import (
-    AccountError,
     GroqApiError,
-    NoAnswer,
     NotFoundError,
-    NotSentError,
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.groq.http import HttpRequest, HttpResponse, Transport
+from groq_batch.groq.http import HttpResponse
 from groq_batch.groq.multipart_body import MultipartBody, ReadableStream
 
-USER_AGENT = f"groq-batch-on-aws/{__version__}"
-"""Sent with every request: Groq's edge rejects Python's default agents (Cloudflare error 1010)."""
 IDS_PER_CALL = 200
 """Maximum number of batch ids per list call:
 https://console.groq.com/docs/api-reference#batches-list."""
@@ -58,101 +44,7 @@ _BATCHES_OF_A_PAGE = 100
 _BATCHES_THAT_SHOW_AN_ORDER = 1000
 """The API documents no order. Fewer batches than these are read whatever their order, which takes
 ten requests."""
-_TRIES = 3
-_MAX_REDIRECTS = 3
 _LOOKUP_WORKERS = 8
-_MIN_SECONDS_TO_ACT = 5.0
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Timeouts of the API's responses, and time limits of the methods, in seconds.
-
-    Attributes:
-        connect: For making a connection.
-        read: Between two reads of a short response.
-        transfer: Between two reads or writes of a file, and for the response to a create.
-        pause: Before the second try of a call; twice that before the third.
-        call: For all tries of a short call.
-        lookup: For finding batches by their ids, however many.
-        listing: For reading a whole list, however long.
-        upload: For sending a file.
-        download: For all tries of downloading a file.
-        ask: For the whole response to an ordinary call.
-    """
-
-    connect: float = 5.0
-    read: float = 30.0
-    transfer: float = 60.0
-    pause: float = 0.5
-    call: float = 60.0
-    lookup: float = 120.0
-    listing: float = 300.0
-    upload: float = 480.0
-    download: float = 300.0
-    ask: float = 300.0
-
-
-class ApiKeySource(Protocol):
-    """A function that returns the API key."""
-
-    def __call__(self, *, refresh: bool = False) -> str:
-        """Return the key; with ``refresh`` the newest one."""
-
-
-def validate_base_url(url: str) -> str:
-    """Return a base URL without its trailing slash.
-
-    Raises:
-        ValueError: It is neither https nor http on a loopback address, or contains credentials.
-    """
-    if not _is_base_url(url):
-        raise ValueError(
-            "The base URL of the Groq API must be https://… (or http:// on a loopback address), "
-            f"such as https://api.groq.com/openai/v1, not {url[:200]!r}"
-        )
-    return url.rstrip("/")
-
-
-def _is_base_url(url: str) -> bool:
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not host or port == 0 or parts.username is not None or parts.query or parts.fragment:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """A call of the API, which may take several requests.
-
-    ``body`` creates the body of each request, with its Content-Type.
-    """
-
-    method: str
-    path: str
-    until: float
-    query: Sequence[tuple[str, str]] = ()
-    body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None
-    connect_timeout: float
-    read_timeout: float
-    on_new_connection: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
 
 
 class FoundBatches(NamedTuple):
@@ -187,11 +79,7 @@ class GroqClient:
         self, *, base_url: str, api_key: ApiKeySource, timeouts: Timeouts | None = None
     ) -> None:
         """Prepare to call the API at ``base_url`` with the key that ``api_key`` returns."""
-        self._base_url = validate_base_url(base_url)
-        self._api_key = api_key
-        self._timeouts = timeouts or Timeouts()
-        self._transport = Transport(encrypted=self._base_url.startswith("https:"))
-        self._deadline = float("inf")
+        self._calls = Calls(base_url=base_url, api_key=api_key, timeouts=timeouts or Timeouts())
 
     def within(self, seconds: float) -> Self:
         """Return this client with a time limit for all its calls from now on.
@@ -199,7 +87,7 @@ class GroqClient:
         After the limit, calls in progress end with an error, and further calls are not sent.
         """
         limited = copy.copy(self)
-        limited._deadline = min(self._deadline, time.monotonic() + seconds)
+        limited._calls = self._calls.within(seconds)
         return limited
 
     # -- files -----------------------------------------------------------------------------------
@@ -226,17 +114,17 @@ class GroqClient:
             )
             return made, made.content_type
 
-        call = self._call(
+        call = self._calls.new(
             "POST",
             "/files",
             body=body,
-            seconds=self._timeouts.upload,
-            read_timeout=self._timeouts.transfer,
+            seconds=self._calls.timeouts.upload,
+            read_timeout=self._calls.timeouts.transfer,
             # This also limits the wait for each piece of the body, and a server that stores the
             # data may pause.
-            connect_timeout=self._timeouts.transfer,
+            connect_timeout=self._calls.timeouts.transfer,
         )
-        return self._answer(call, read_file)
+        return self._calls.answer(call, read_file)
 
     def list_files(self) -> list[GroqFile]:
         """Return all files of the account."""
@@ -247,16 +135,16 @@ class GroqClient:
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is already deleted is not an error."""
-        call = self._call("DELETE", f"/files/{_segment(file_id)}")
+        call = self._calls.new("DELETE", f"/files/{_segment(file_id)}")
 
         def delete() -> None:
-            answer = self._exchange(call)
+            answer = self._calls.exchange(call)
             # The body may be empty. A page from a proxy is not a response of the API.
             if answer.body.strip():
-                _read(call, answer, lambda data: data)
+                read_answer(call, answer, lambda data: data)
 
         try:
-            self._repeated(delete, until=call.until, repeatable=True)
+            self._calls.repeated(delete, until=call.until, repeatable=True)
         except NotFoundError:
             return
 
@@ -270,18 +158,18 @@ class GroqClient:
             GroqApiError: See its subclasses.
             OSError: ``target`` cannot be written to.
         """
-        call = self._call(
+        call = self._calls.new(
             "GET",
             f"/files/{_segment(file_id)}/content",
-            seconds=self._timeouts.download,
-            read_timeout=self._timeouts.transfer,
+            seconds=self._calls.timeouts.download,
+            read_timeout=self._calls.timeouts.transfer,
         )
         sizes: set[int] = set()
 
         def fetch() -> int:
             target.seek(0)
             target.truncate()
-            answer = self._exchange(call, into=target)
+            answer = self._calls.exchange(call, into=target)
             rows_are_sound = _begins_with_a_row(call, answer, target)
             if rows_are_sound and answer.is_of_known_length:
                 return answer.size
@@ -297,7 +185,7 @@ class GroqClient:
                 raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
             return answer.size
 
-        return self._repeated(fetch, until=call.until, repeatable=True)
+        return self._calls.repeated(fetch, until=call.until, repeatable=True)
 
     def file_size(self, file_id: str) -> int | None:
         """Return a file's size in bytes as reported by Groq; None if it cannot be read."""
@@ -309,9 +197,9 @@ class GroqClient:
         Raises:
             UnknownOutcomeError: ``strict`` is set, and Groq may report the size later.
         """
-        call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
+        call = self._calls.new("GET", f"/files/{_segment(file_id)}", until=until)
         try:
-            return self._answer(call, read_file).bytes
+            return self._calls.answer(call, read_file).bytes
         except GroqApiError as error:
             if strict and not isinstance(error, RequestRefusedError):
                 raise UnknownOutcomeError(
@@ -343,21 +231,21 @@ class GroqClient:
                 "metadata": dict(metadata),
             }
         ).encode()
-        call = self._call(
+        call = self._calls.new(
             "POST",
             "/batches",
             body=lambda: (content, "application/json"),
-            seconds=self._timeouts.call + self._timeouts.transfer,
-            read_timeout=self._timeouts.transfer,
+            seconds=self._calls.timeouts.call + self._calls.timeouts.transfer,
+            read_timeout=self._calls.timeouts.transfer,
         )
         # The caller has just checked that the batch is wanted and that it holds the lease. Further
         # tries, even of a connection only, would make that check outdated.
-        return self._answer_once(call, read_batch)
+        return self._calls.answer_once(call, read_batch)
 
     def retrieve_batch(self, batch_id: str) -> Batch:
         """Return one batch."""
-        call = self._call("GET", f"/batches/{_segment(batch_id)}")
-        return self._answer(call, lambda data: read_batch(data, batch_id))
+        call = self._calls.new("GET", f"/batches/{_segment(batch_id)}")
+        return self._calls.answer(call, lambda data: read_batch(data, batch_id))
 
     def batches_by_id(self, batch_ids: Sequence[str]) -> FoundBatches:
         """Return batches by id, 200 per call.
@@ -368,7 +256,7 @@ class GroqClient:
         Raises:
             GroqApiError: None of them could be requested.
         """
-        until = self._until(self._timeouts.lookup)
+        until = self._calls.until(self._calls.timeouts.lookup)
         found: dict[str, Batch] = {}
         unknown: set[str] = set()
         try:
@@ -392,8 +280,8 @@ class GroqClient:
         cursor: str | None = None
         while True:
             page = [("cursor", cursor)] if cursor else []
-            call = self._call("GET", "/batches", query=[*query, *page], until=until)
-            items, cursor = self._answer(call, lambda data: read_page(data, strict=False))
+            call = self._calls.new("GET", "/batches", query=[*query, *page], until=until)
+            items, cursor = self._calls.answer(call, lambda data: read_page(data, strict=False))
             batches = (batch_of(item) for item in items)
             # A server that ignores the parameter returns all batches, including unrelated ones.
             shown = {batch.id: batch for batch in batches if batch and batch.id in wanted}
@@ -418,9 +306,9 @@ class GroqClient:
         def look_up(batch_id: str) -> GroqApiError | None:
             if stopped.is_set():
                 return None
-            call = self._call("GET", f"/batches/{_segment(batch_id)}", until=until)
+            call = self._calls.new("GET", f"/batches/{_segment(batch_id)}", until=until)
             try:
-                found[batch_id] = self._answer(call, lambda data: read_batch(data, batch_id))
+                found[batch_id] = self._calls.answer(call, lambda data: read_batch(data, batch_id))
             except NotFoundError:
                 unknown.add(batch_id)
             except GroqApiError as error:
@@ -476,8 +364,8 @@ class GroqClient:
             GroqApiError: See its subclasses.
         """
         # As in `list_models`: a kept connection may have died.
-        call = self._call("GET", "/batches", on_new_connection=True)
-        items, cursor = self._answer_once(call, lambda data: read_page(data, strict=False))
+        call = self._calls.new("GET", "/batches", on_new_connection=True)
+        items, cursor = self._calls.answer_once(call, lambda data: read_page(data, strict=False))
         batches = [batch for item in items if (batch := batch_of(item)) is not None]
         return FirstPage([batch.created_at for batch in batches], cursor is not None)
 
@@ -487,9 +375,9 @@ class GroqClient:
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel a batch and return it; a batch that has already ended is returned unchanged."""
-        call = self._call("POST", f"/batches/{_segment(batch_id)}/cancel")
+        call = self._calls.new("POST", f"/batches/{_segment(batch_id)}/cancel")
         try:
-            return self._answer(call, lambda data: read_batch(data, batch_id))
+            return self._calls.answer(call, lambda data: read_batch(data, batch_id))
         except NotFoundError:
             raise
         except (RequestRefusedError, UnknownOutcomeError):
@@ -509,8 +397,8 @@ class GroqClient:
         Raises:
             GroqApiError: See its subclasses.
         """
-        call = self._call("GET", "/models", on_new_connection=True)
-        return self._answer_once(call, lambda data: data)
+        call = self._calls.new("GET", "/models", on_new_connection=True)
+        return self._calls.answer_once(call, lambda data: data)
 
     # -- ordinary calls --------------------------------------------------------------------------
 
@@ -530,23 +418,14 @@ class GroqClient:
             NotSentError: The call was never made.
             UnknownOutcomeError: The response did not come, not completely, or not in time.
         """
-        call = self._call(
+        call = self._calls.new(
             "POST",
             path,
             body=lambda: (body, content_type),
-            seconds=self._timeouts.ask,
-            read_timeout=self._timeouts.ask,
+            seconds=self._calls.timeouts.ask,
+            read_timeout=self._calls.timeouts.ask,
         )
-        key = self._api_key()
-        answer = self._send(key, call, None)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            newest = self._api_key(refresh=True)
-            if newest != key:
-                key = newest
-                answer = self._send(key, call, None)
-        if answer.is_success:
-            return answer
-        return dataclasses.replace(answer, body=_without_key(answer.body, key))
+        return self._calls.response(call)
 
     # -- pages -----------------------------------------------------------------------------------
 
@@ -560,20 +439,21 @@ class GroqClient:
                 so a server may ignore it, reject it, or treat it as the length of the whole list;
                 then it is left out, and the list is read again from the start.
         """
-        until = self._until(self._timeouts.listing)
+        until = self._calls.until(self._calls.timeouts.listing)
         cursor: str | None = None
         seen: set[str] = set()
         while True:
             query = [("limit", str(limit))] if limit is not None else []
             query += [("cursor", cursor)] if cursor else []
-            call = self._call("GET", path, query=query, until=until)
+            call = self._calls.new("GET", path, query=query, until=until)
             try:
-                items, cursor = self._answer(call, lambda data: read_page(data, strict=strict))
+                page = self._calls.answer(call, lambda data: read_page(data, strict=strict))
             except RequestRefusedError:
                 if limit is None:
                     raise
                 limit = None
                 continue
+            items, cursor = page
             yield items
             if cursor is None and limit is not None and len(items) >= limit:
                 limit = None
@@ -586,193 +466,8 @@ class GroqClient:
                 return
             seen.add(cursor)
 
-    # -- calls -----------------------------------------------------------------------------------
 
-    def _until(self, seconds: float) -> float:
-        return min(time.monotonic() + seconds, self._deadline)
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None,
-        seconds: float | None = None,
-        until: float = float("inf"),
-        connect_timeout: float | None = None,
-        read_timeout: float | None = None,
-        on_new_connection: bool = False,
-    ) -> _Call:
-        """Describe a call that ends after ``seconds``, and no later than ``until``."""
-        return _Call(
-            method=method,
-            path=path,
-            query=query,
-            body=body,
-            until=min(until, self._until(seconds or self._timeouts.call)),
-            connect_timeout=connect_timeout or self._timeouts.connect,
-            read_timeout=read_timeout or self._timeouts.read,
-            on_new_connection=on_new_connection,
-        )
-
-    def _answer(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
-        """Make a call, with retries, and return the result of ``read`` for its JSON."""
-        return self._repeated(
-            lambda: self._answer_once(call, read),
-            until=call.until,
-            repeatable=call.method != "POST",
-        )
-
-    def _answer_once(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
-        return _read(call, self._exchange(call), read)
-
-    def _repeated(
-        self, attempt: Callable[[], _Result], *, until: float, repeatable: bool
-    ) -> _Result:
-        """Try an action up to three times.
-
-        Args:
-            attempt: The action.
-            until: No further try begins after this time, by ``time.monotonic``.
-            repeatable: Whether it may be repeated even if it may have succeeded.
-        """
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return attempt()
-            except (NotSentError, UnknownOutcomeError) as error:
-                may_repeat = repeatable or isinstance(error, NotSentError)
-                if tries == _TRIES or not may_repeat or time.monotonic() >= until:
-                    raise
-            except AccountError as error:
-                if tries > 1 or not error.may_pass:
-                    raise
-            time.sleep(self._timeouts.pause * tries)
-
-    def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpResponse:
-        """Send a request; if the key is rejected, read it once more, in case it was replaced."""
-        key = self._api_key()
-        try:
-            return self._exchange_with(key, call, into)
-        except AccountError as error:
-            if error.code != ErrorCode.INVALID_API_KEY:
-                raise
-            refused = error
-        newest = self._api_key(refresh=True)
-        if newest == key:
-            raise refused
-        return self._exchange_with(newest, call, into)
-
-    def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
-        answer = self._send(key, call, into)
-        if into is not None:
-            answer = self._follow(key, call, into, answer)
-        if answer.is_success:
-            return answer
-        shown = _without_key(answer.body, key)
-        raise error_from_response(answer.status, answer.headers, shown)
-
-    def _follow(self, key: str, call: _Call, into: BinaryIO, answer: HttpResponse) -> HttpResponse:
-        """Return the content of a file, wherever the API redirects to for it.
-
-        The official SDK follows such redirects, too. Another server does not get the key, and what
-        it answers instead of a content is not taken for an answer of the API.
-
-        Raises:
-            UnknownOutcomeError: The other server has no content.
-        """
-        url = self._url(call)
-        for _ in range(_MAX_REDIRECTS):
-            location = answer.headers.get("location") if answer.is_redirect else None
-            if not location:
-                return answer
-            target = self._target(url, location)
-            if target is None:
-                return answer
-            url = target
-            answer = self._send(key if self._is_own(url) else None, call, into, url=url)
-            if not (answer.is_success or answer.is_redirect):
-                raise UnknownOutcomeError(
-                    f"The server to which {call} is redirected answered {answer.status}.",
-                    status=answer.status,
-                )
-        return answer
-
-    def _target(self, url: str, location: str) -> str | None:
-        """Return the address of a redirect, if it is as safe as the API's own; otherwise None."""
-        try:
-            target = urljoin(url, location)
-        except ValueError:
-            return None
-        is_safe = target.startswith("https:") or self._base_url.startswith("http:")
-        without_query = target.partition("#")[0].partition("?")[0]
-        return target if is_safe and _is_base_url(without_query) else None
-
-    def _is_own(self, url: str) -> bool:
-        """Tell whether an address is of the API's server."""
-        return urlsplit(url)[:2] == urlsplit(self._base_url)[:2]
-
-    def _url(self, call: _Call) -> str:
-        query = f"?{urlencode(call.query)}" if call.query else ""
-        return f"{self._base_url}{call.path}{query}"
-
-    def _send(
-        self, key: str | None, call: _Call, into: BinaryIO | None, *, url: str | None = None
-    ) -> HttpResponse:
-        """Send a request once and return its response, whatever its status.
-
-        Args:
-            key: The key; None for a server that must not get it.
-            call: The call.
-            into: Receives the content of a file.
-            url: Its address, if it is not the API's own.
-        """
-        remaining = call.until - time.monotonic()
-        if remaining <= (_MIN_SECONDS_TO_ACT if call.method == "POST" else 0):
-            # Don't send a POST if there is no time left to wait for its response.
-            raise NotSentError(f"No time is left for {call}.", reason=NoAnswer.TIMED_OUT)
-        headers = {
-            **({} if key is None else {"Authorization": f"Bearer {key}"}),
-            "User-Agent": USER_AGENT,
-            "Accept": "application/octet-stream" if into is not None else "application/json",
-            "Accept-Encoding": "identity",
-        }
-        body: bytes | MultipartBody | None = None
-        if call.body is not None:
-            body, headers["Content-Type"] = call.body()
-        return self._transport.exchange(
-            HttpRequest(
-                method=call.method,
-                url=url or self._url(call),
-                headers=headers,
-                body=body,
-                connect_timeout=min(call.connect_timeout, remaining),
-                read_timeout=min(call.read_timeout, remaining),
-                until=call.until,
-                on_new_connection=call.on_new_connection,
-            ),
-            into=into,
-        )
-
-
-def _without_key(content: bytes, key: str) -> bytes:
-    """Remove the key from a response, which may quote the rejected request."""
-    return content.replace(key.encode(), b"(the API key)")
-
-
-def _read(call: _Call, answer: HttpResponse, read: Callable[[Any], _Result]) -> _Result:
-    try:
-        return read(json.loads(answer.body))
-    except (ValueError, RecursionError):
-        problem = "is not JSON"
-    except UnexpectedResponseError as error:
-        problem = str(error)
-    raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
-
-
-def _begins_with_a_row(call: _Call, answer: HttpResponse, target: BinaryIO) -> bool:
+def _begins_with_a_row(call: Call, answer: HttpResponse, target: BinaryIO) -> bool:
     try:
         # Any success other than 200 has only a part of the file, or none.
         if answer.status == 200:

@@ -15,6 +15,7 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, BinaryIO
 
 import certifi
+import msgspec
 from requests import PreparedRequest, Response, Session
 
 from groq_batch.groq.adapter import NETWORK_ERRORS, SendOnceAdapter, no_answer_of, was_never_sent
@@ -52,8 +53,7 @@ class HttpRequest:
     on_new_connection: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A complete response.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
@@ -249,8 +248,7 @@ class AttemptState(
         )
 
 
-@dataclass(slots=True)
-class StoredAttempt:
+class StoredAttempt(msgspec.Struct):
     """The state of an attempt, and what of it is stored.
 
     Attributes:

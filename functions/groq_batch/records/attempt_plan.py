@@ -8,7 +8,6 @@ numbers, and no shard attempt can mean two different batches.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import msgspec
@@ -22,8 +21,7 @@ FIRST_REFUSAL_PAUSE_SECONDS = 60
 further refusal doubles it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedShard:
+class RefusedShard(msgspec.Struct, frozen=True, kw_only=True):
     """A shard whose batch the API refused as a whole, naming no line at fault.
 
     Attributes:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import msgspec
+
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD, CanaryVerdict
@@ -264,8 +266,7 @@ class JobRecord:
         return replace(self, verdict=stored.put_once(storage, keys.canary, verdict))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job that has not ended by itself sends nothing any more.
 
     Attributes:
@@ -297,8 +298,7 @@ class Stop:
         return stored.put_once(storage, keys.stopped, self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountHold:
+class AccountHold(msgspec.Struct, frozen=True, kw_only=True):
     """An account error that a shard met; the next status check decides how to handle it.
 
     Attributes:

@@ -9,8 +9,9 @@ accepts the same lines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -29,8 +30,7 @@ def model_checker(listing: ModelListing | None, options: JobOptions) -> ModelChe
     return ModelChecker(listing.models)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelListing:
+class ModelListing(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of requesting the account's models.
 
     Attributes:

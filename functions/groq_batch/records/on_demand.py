@@ -8,9 +8,12 @@ claimed request with an unknown outcome is never sent again, because it may have
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
+
+import msgspec
+from msgspec import field
+from msgspec.structs import replace
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage, Stored
@@ -38,8 +41,7 @@ class CallsEnd(StrEnum):
     """The execution's definition does not support ordinary calls."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinePosition:
+class LinePosition(msgspec.Struct, frozen=True, kw_only=True):
     """Position of a request line: its shard, its line number there, its bytes without the line end.
 
     Attributes:
@@ -55,8 +57,7 @@ class LinePosition:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedRequest:
+class ClaimedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that is being sent, or waits to be sent again.
 
     Attributes:
@@ -78,8 +79,7 @@ class ClaimedRequest:
     row: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnDemandProgress:
+class OnDemandProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of an attempt's ordinary calls. Times are seconds since 1970.
 
     Attributes:

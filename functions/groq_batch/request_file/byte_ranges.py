@@ -8,12 +8,12 @@ last line is complete.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ByteRange:
+
+class ByteRange(msgspec.Struct, frozen=True):
     """A range of a file.
 
     Attributes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem, shown

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
+
+from msgspec.structs import asdict
 
 from groq_batch import __version__
 from groq_batch.bucket.storage import Storage

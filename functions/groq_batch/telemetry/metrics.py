@@ -11,10 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from groq_batch.domain.batch import Batch
@@ -141,8 +141,7 @@ def report_page_failed() -> None:
     _publish({"ReportPagesFailed": [1]})
 
 
-@dataclass(slots=True)
-class OpenJobs:
+class OpenJobs(msgspec.Struct):
     """Counts the jobs without a final report.
 
     Attributes:

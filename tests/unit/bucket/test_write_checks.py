@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
+from msgspec.structs import replace
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.bucket.write_checks import WriteChecks, check_writes

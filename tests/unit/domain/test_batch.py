@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from groq_batch.domain.batch import Batch, BatchCounts, BatchIssue, GroqFile
 from groq_batch.domain.json_data import from_json_data, to_json_data

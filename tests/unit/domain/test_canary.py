@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from groq_batch.domain.canary import (
     CanaryResults,
@@ -51,7 +52,9 @@ def judge(results: CanaryResults, *, percent: int = 50, cap: float = 0.0) -> Can
     ],
 )
 def test_share_that_has_failed_for_good(failed: int, percent: int, passed: bool) -> None:
-    results = replace(RESULTS, answered=50 - failed, failed={"code": failed} if failed else {})
+    results = structs.replace(
+        RESULTS, answered=50 - failed, failed={"code": failed} if failed else {}
+    )
     verdict = judge(results, percent=percent)
     assert verdict.passed is passed
     assert verdict.code == ("" if passed else "canary_failed")
@@ -72,7 +75,7 @@ def test_failure_names_the_commonest_code_and_what_was_not_sent() -> None:
 
 
 def test_share_is_counted_of_all_requests_also_of_those_that_may_be_tried_again() -> None:
-    results = replace(RESULTS, answered=1, open=39)
+    results = structs.replace(RESULTS, answered=1, open=39)
     assert judge(results, percent=20).passed is True
     assert judge(results, percent=19).passed is False
 
@@ -92,7 +95,7 @@ def test_canary_without_an_answer_never_passes(answered: int, opened: int, perce
 
 
 def test_none_answered_is_said_so() -> None:
-    verdict = judge(replace(RESULTS, answered=0, failed={"x": 50}), percent=100)
+    verdict = judge(structs.replace(RESULTS, answered=0, failed={"x": 50}), percent=100)
     assert verdict.code == "canary_failed"
     assert verdict.message.startswith("None of the first 50 requests")
     assert "x (50 times)" in verdict.message
@@ -100,8 +103,8 @@ def test_none_answered_is_said_so() -> None:
 
 def test_projection_is_the_mean_of_the_answers_for_all_good_lines() -> None:
     assert judge(RESULTS).projected_cost_usd == pytest.approx(0.2 / 40 * 20_000)
-    assert judge(replace(RESULTS, cost_usd=None), cap=1.0).projected_cost_usd is None
-    assert judge(replace(RESULTS, cost_usd=None), cap=1.0).passed is True
+    assert judge(structs.replace(RESULTS, cost_usd=None), cap=1.0).projected_cost_usd is None
+    assert judge(structs.replace(RESULTS, cost_usd=None), cap=1.0).passed is True
 
 
 @pytest.mark.parametrize(("cap", "passed"), [(0.0, True), (100.0, True), (99.9, False)])

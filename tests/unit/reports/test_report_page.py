@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from groq_batch.domain.answer_stats import AnswerStats, Histogram
 from groq_batch.domain.canary import CanaryVerdict
@@ -331,7 +332,7 @@ def test_options_are_told(options: dict[str, Any], words: str) -> None:
     sample = facts()
     assert sample.job is not None
     job = replace(sample.job, options=replace(sample.job.options, **options))
-    assert words in text_of(report(), replace(sample, job=job))
+    assert words in text_of(report(), structs.replace(sample, job=job))
 
 
 @pytest.mark.parametrize(
@@ -357,7 +358,7 @@ def test_canary_is_told_in_words(status: str, passed: bool | None, words: str) -
     verdict = CanaryVerdict(
         rest_attempt=2, requests=50, failed=2, passed=passed, cost_usd=0.02, milliseconds=700.0
     )
-    beside = replace(sample, job=replace(sample.job, verdict=verdict))
+    beside = structs.replace(sample, job=replace(sample.job, verdict=verdict))
     canary = {"requests": 50, "failed": 2, "projected_cost_usd": 1.8733, "passed": passed}
     made = report(status, canary=canary)
     assert words in text_of(made, None if status == "running" else beside)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.models import read_models
@@ -130,7 +131,7 @@ class TestWhenToCheck:
 
     def test_model_checker_without_a_list_is_none(self) -> None:
         assert model_checker(None, OPTIONS) is None
-        assert model_checker(replace(self.LISTING, models=None), OPTIONS) is None
+        assert model_checker(structs.replace(self.LISTING, models=None), OPTIONS) is None
 
     def test_model_checker_switched_off_by_the_job_is_none(self) -> None:
         assert model_checker(self.LISTING, replace(OPTIONS, check_models=False)) is None

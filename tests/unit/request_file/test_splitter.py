@@ -8,12 +8,13 @@ import json
 import tracemalloc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem
 from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits

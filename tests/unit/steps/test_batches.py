@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.error_code import ErrorCode

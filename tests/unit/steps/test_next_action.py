@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
@@ -81,7 +82,7 @@ def test_next_action_of_an_only_shard_that_asks_for_more_calls_it_in_the_same_ro
     assert chosen(found) == Action(decision="submit", resume_in=20, shards=[1], tries=4)
     found = replace(found, polls=MAX_CHECKS + 1)
     assert chosen(found).decision == "wait"
-    found = replace(found, polls=7, step=replace(ASKS_FOR_MORE, tries=MAX_TRIES - 1))
+    found = replace(found, polls=7, step=structs.replace(ASKS_FOR_MORE, tries=MAX_TRIES - 1))
     assert chosen(found).decision == "wait"
 
 
@@ -164,20 +165,20 @@ def test_ending_of_calls_waits_for_the_invocation_that_makes_some(
 ) -> None:
     found = known(UNSENT, **fields)
     assert ending_of_calls(found, CALLS) == ending
-    busy = replace(CALLS, lease_until=found.now + 20)
+    busy = structs.replace(CALLS, lease_until=found.now + 20)
     assert ending_of_calls(found, busy) is None
     found = replace(found, calls=busy)
     assert chosen(found) == Action(decision="wait", wait_seconds=21)
-    assert ending_of_calls(found, replace(CALLS, lease_until=found.now)) == ending
+    assert ending_of_calls(found, structs.replace(CALLS, lease_until=found.now)) == ending
 
 
 def test_next_action_of_calls_makes_them_or_waits_and_sends_no_batch() -> None:
     assert chosen(known(UNSENT, calls=CALLS)) == Action(decision="answer")
-    paused = replace(CALLS, pause_until=NOW + 2000)
+    paused = structs.replace(CALLS, pause_until=NOW + 2000)
     assert chosen(known(UNSENT, calls=paused)) == Action(decision="wait", wait_seconds=601)
     # Another invocation has changed the record, so that it could not be ended.
     assert chosen(known(calls=CALLS, stop=STOP)) == Action(decision="wait", wait_seconds=5)
-    ended = replace(CALLS, ended=CallsEnd.BUDGET)
+    ended = structs.replace(CALLS, ended=CallsEnd.BUDGET)
     assert chosen(known(UNSENT, calls=ended, uncollected=[1])).decision == "download"
     assert next_action(known(UNSENT, calls=ended, uncollected=[])) is None
 
@@ -220,7 +221,7 @@ def test_what_follows_an_attempt_collected_after_the_deadline_is_calls_by_any_cl
 
 def test_what_follows_an_attempt_that_would_outlive_its_files_is_the_end() -> None:
     old = {"prepared_at": timestamp_of(NOW - 28.5 * DAY), "has_canary": True}
-    judged = job(verdict=replace(PASSED, rest_attempt=2), **old)
+    judged = job(verdict=structs.replace(PASSED, rest_attempt=2), **old)
     assert what_follows(known(state={"attempt": 2}, job=judged)) is Following.END
     # What has to be sent for the first time, or to be judged, is not left out.
     assert what_follows(known(state={"attempt": 1}, job=judged)) is Following.ATTEMPT

@@ -8,8 +8,9 @@ standard library, which escapes texts and attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from xml.etree.ElementTree import Element, tostring
+
+import msgspec
 
 _BAR_HEIGHT = 14
 _HISTOGRAM_HEIGHT = 132
@@ -24,40 +25,44 @@ _MIN_WIDTH = 0.6
 """Minimum width of a bar in percent, so that very short spans are visible."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A part of a whole: its style and its share (0 to 1)."""
 
     style: str
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Bar(msgspec.Struct, frozen=True):
+    """One bar of a list: its label, its value, a remark, and the drawing."""
+
+    label: str
+    value: str
+    remark: str
+    drawing: str
+
+
+class Column(msgspec.Struct, frozen=True):
     """One bar of a histogram: its height (0 to 1) and its tooltip."""
 
     height: float
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(msgspec.Struct, frozen=True):
     """A stacked column: its parts bottom up (style, height from 0 to 1) and its tooltip."""
 
     parts: Sequence[Part]
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A label at a position (0 to 1) of an axis."""
 
     at: float
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """A bar of the timeline between two positions (0 to 1), its style and its meaning."""
 
     start: float

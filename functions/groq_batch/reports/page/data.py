@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import field
 
 from groq_batch.domain.answer_stats import AnswerStats, Failures
 from groq_batch.domain.cost import JobUsage
@@ -11,8 +13,7 @@ from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult, job_usage, latest_summaries
 
 
-@dataclass(frozen=True, slots=True)
-class PageData:
+class PageData(msgspec.Struct, frozen=True):
     """Data for a page in addition to the report; empty while the job runs.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Make the index of all jobs. Importing this module loads Jinja and the SVG library."""
+"""Make the index of all jobs. Importing this module loads Jinja."""
 
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.pace import mean_pace
@@ -37,8 +38,7 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(msgspec.Struct, frozen=True):
     """A highlighted number, its label, and a remark below it."""
 
     label: str
@@ -46,8 +46,7 @@ class Tile:
     remark: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunningRow:
+class RunningRow(msgspec.Struct, frozen=True):
     """A running job: its file, its progress, its times, and its error.
 
     Attributes:
@@ -73,8 +72,7 @@ class RunningRow:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class EndedRow:
+class EndedRow(msgspec.Struct, frozen=True):
     """A job that has ended.
 
     Attributes:
@@ -102,8 +100,7 @@ class EndedRow:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class FolderRow:
+class FolderRow(msgspec.Struct, frozen=True):
     """Totals of a folder's jobs; ``style`` is that of its part of the chart."""
 
     style: str
@@ -115,8 +112,7 @@ class FolderRow:
     cost: str
 
 
-@dataclass(frozen=True, slots=True)
-class IndexView:
+class IndexView(msgspec.Struct, frozen=True):
     """All values that the template shows, in the order of the template."""
 
     title: str

@@ -1,4 +1,4 @@
-"""Render the page of a report. Importing this module loads Jinja and the SVG library."""
+"""Render the page of a report. Importing this module loads Jinja."""
 
 from __future__ import annotations
 

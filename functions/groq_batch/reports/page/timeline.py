@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
+
+import msgspec
 
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
@@ -29,16 +30,14 @@ BATCH_STYLES = {
 """Styles of batches by status; others are running."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """The drawing, and the labels of its rows."""
 
     labels: Sequence[str]
     drawing: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(msgspec.Struct, frozen=True):
     """A period, in seconds since the job's start."""
 
     label: str

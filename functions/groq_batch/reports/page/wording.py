@@ -6,6 +6,10 @@ import math
 import re
 from datetime import datetime
 
+NAME_CHARACTERS = 120
+"""Length to which names of users and of the API are truncated."""
+KEY_CHARACTERS = 1100
+"""Length to which addresses are truncated; a key of S3 has at most 1024 bytes."""
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from http import HTTPStatus
 
@@ -45,8 +45,7 @@ class Kind(Enum):
     UNKNOWN = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallOutcome:
+class CallOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of an ordinary call.
 
     Attributes:

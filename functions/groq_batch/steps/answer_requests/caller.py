@@ -12,7 +12,9 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage

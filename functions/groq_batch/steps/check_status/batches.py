@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.parallel import in_parallel

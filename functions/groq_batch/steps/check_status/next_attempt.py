@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -19,8 +20,7 @@ from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextAttempt:
+class NextAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt after one that is collected.
 
     Attributes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from groq_batch.domain import object_keys
 from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.on_demand import OnDemandProgress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeRules:
+class MergeRules(msgspec.Struct, frozen=True, kw_only=True):
     """What decides about the requests of an origin shard after an attempt.
 
     Attributes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
+
+from msgspec.structs import replace
 
 from groq_batch.domain.batch import ENDPOINT, BatchIssue
 from groq_batch.domain.result_row import RETRYABLE_CODES

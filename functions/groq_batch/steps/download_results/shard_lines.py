@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
 
@@ -20,8 +19,7 @@ from groq_batch.request_file.lines import READ_BYTES, LineReader
 _text = msgspec.json.Decoder(str)
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedLine:
+class SkippedLine(msgspec.Struct, frozen=True):
     """An invalid line: its problem, and its bytes with the line end.
 
     The bytes come in pieces, because a line that is too long has no upper limit. They must be read

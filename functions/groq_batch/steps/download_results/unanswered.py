@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.result_row import Row
@@ -27,8 +28,7 @@ _WHY = {
 SEND_AGAIN = "Send the request again from failed/."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnansweredReason:
+class UnansweredReason(msgspec.Struct, frozen=True, kw_only=True):
     """The reason why a request has no row from an ordinary call.
 
     Attributes:

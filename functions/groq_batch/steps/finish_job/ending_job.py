@@ -7,7 +7,8 @@ them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from groq_batch.domain import object_keys
 from groq_batch.records.attempt import AttemptState
@@ -19,8 +20,7 @@ from groq_batch.records.usage import UsageOfModel, UsageRecord, usage_by_model
 from groq_batch.telemetry import metrics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndingJob:
+class EndingJob(msgspec.Struct, frozen=True, kw_only=True):
     """The records of a job that ends.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys

@@ -18,8 +18,10 @@ the recorded position all records are checked; that costs time and loses nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
+
+import msgspec
+from msgspec.structs import replace
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, ObjectVersion, Storage
@@ -36,8 +38,7 @@ MARGIN_SECONDS = 60.0
 """No page is begun with fewer seconds left: it may require starting a thousand uploads' jobs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepState:
+class SweepState(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of the sweeps. Times are seconds since 1970.
 
     Attributes:
