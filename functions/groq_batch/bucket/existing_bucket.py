@@ -32,10 +32,6 @@ class BucketSettingsError(Exception):
 def check_versioning(s3: Any, bucket: str) -> None:
     """Check that versioning is enabled.
 
-    Args:
-        s3: The client of S3.
-        bucket: The bucket.
-
     Raises:
         BucketSettingsError: It is not.
     """
@@ -44,10 +40,6 @@ def check_versioning(s3: Any, bucket: str) -> None:
 
 def check_settings(s3: Any, bucket: str) -> None:
     """Check that versioning and events to EventBridge are enabled.
-
-    Args:
-        s3: The client of S3.
-        bucket: The bucket.
 
     Raises:
         BucketSettingsError: A setting is not enabled; the message names all of them.

@@ -28,11 +28,7 @@ ASK_SECONDS = 30.0
 
 
 def examine(client: GroqClient) -> dict[str, Any]:
-    """Request the list of models and the list of batches, once each, and return an examination.
-
-    Args:
-        client: The Groq API.
-    """
+    """Request the list of models and the list of batches, once each, and return an examination."""
     limited = client.within(ASK_SECONDS)
     models = _models(limited)
     try:
@@ -57,9 +53,6 @@ def examine_bucket(storage: Storage) -> dict[str, Any]:
 
     The object has the name of one that the role of the function may delete, in the folder of a job
     that does not exist: names of jobs end in a hash.
-
-    Args:
-        storage: The bucket.
     """
     key = object_keys.WorkKeys(f"doctor-{uuid.uuid4().hex}").account_hold
     return {"version": __version__, **asdict(check_writes(storage, key))}

@@ -86,9 +86,6 @@ class Reconciler:
     def run(self, state_machine_arn: str) -> dict[str, str]:
         """Check every open job, as time permits.
 
-        Args:
-            state_machine_arn: The state machine.
-
         Returns:
             What was done for each job, jobs that are not running first; at most a thousand.
 

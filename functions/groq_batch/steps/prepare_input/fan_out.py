@@ -31,6 +31,7 @@ from groq_batch.steps.prepare_input.range_plan import (
     CutOutcome,
     CutTask,
     MatchOutcome,
+    PendingTasks,
     RangePlan,
     ScanOutcome,
     plan_cuts,
@@ -74,11 +75,11 @@ class FanOut:
         self._keys = keys
         self._range_plan = range_plan
 
-    def advance(self) -> str | list[CutOutcome]:
+    def advance(self) -> PendingTasks | list[CutOutcome]:
         """Start the next phase.
 
         Returns:
-            The prefix of the tasks to do next, or the outcomes of the last phase.
+            The tasks to do next, or the outcomes of the last phase.
 
         Raises:
             MissingObjectError: The input no longer exists.
@@ -114,15 +115,15 @@ class FanOut:
             canary=range_plan.options.canary_requests,
         )
 
-    def _begin(self, phase: str, tasks: Iterable[Mapping[str, Any]]) -> str:
-        """Store the tasks of a phase; return their prefix."""
+    def _begin(self, phase: str, tasks: Iterable[Mapping[str, Any]]) -> PendingTasks:
+        """Store the tasks of a phase."""
 
         def write(numbered: tuple[int, Mapping[str, Any]]) -> None:
             number, task = numbered
             self._storage.put_json(self._keys.task(phase, number), task)
 
         in_parallel(write, enumerate(tasks, start=1))
-        return self._keys.tasks(phase)
+        return PendingTasks(self._keys.tasks(phase))
 
     def _outcomes(self, phase: str, count: int, kind: type[_Outcome]) -> list[_Outcome] | None:
         """Return the outcomes of a phase, or None if some are missing."""

@@ -32,6 +32,7 @@ from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
 from groq_batch.steps.outcomes import Output
 from groq_batch.steps.prepare_input.plan import Plan
+from groq_batch.steps.prepare_input.range_plan import PendingTasks
 from groq_batch.steps.prepare_input.read_input import InputReader
 from groq_batch.telemetry.log import logger
 
@@ -103,7 +104,7 @@ def prepare_input(
             delivery.begin(running_report(request, None))
             plan = Plan.load(storage, keys) or make_plan()
             if not isinstance(plan, Plan):
-                return replace(nothing_to_send, tasks_prefix=plan)
+                return replace(nothing_to_send, tasks_prefix=plan.prefix if plan else "")
             complete_all(storage, plan.uploads)
             # If the job was stopped meanwhile, cancel_job saw no record and ends it without rows.
             if storage.exists(keys.stopped):
@@ -117,14 +118,14 @@ def prepare_input(
         only = step.key_of(keys, 1, first)
         return replace(nothing_to_send, accepted=record.accepted, shard_key=only)
 
-    def make_plan() -> Plan | str:
-        """Return the plan, or the prefix of the tasks to do first; empty if nothing may be sent."""
+    def make_plan() -> Plan | PendingTasks | None:
+        """Return the plan, or the tasks to do first; None if the account may send nothing."""
         listing = None
         if machine >= READS_MODELS:
             listing = _listed_models(storage, keys, at=timestamp_of(clock()))
             if listing.refusal is not None:
                 Stop.failed(listing.refusal, at=listing.at).write(storage, keys)
-                return ""
+                return None
         reader = InputReader(
             storage=storage,
             settings=settings,

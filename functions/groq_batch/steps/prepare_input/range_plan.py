@@ -80,6 +80,17 @@ class RangePlan:
         return stored.put_once(storage, keys.division, self)
 
 
+@dataclass(frozen=True, slots=True)
+class PendingTasks:
+    """Tasks that have to be done before the preparation can go on.
+
+    Attributes:
+        prefix: Prefix of their keys.
+    """
+
+    prefix: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOutcome:
     """Outcome of the scan of a range.

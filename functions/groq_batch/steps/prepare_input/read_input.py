@@ -25,7 +25,7 @@ from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.acceptance import DENIED, REPLACED, Terms, decide
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_range_plan
 from groq_batch.steps.prepare_input.plan import Plan
-from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan
+from groq_batch.steps.prepare_input.range_plan import CutOutcome, PendingTasks, RangePlan
 from groq_batch.steps.prepare_input.shard_writer import ShardWriter
 
 _INPUT_TRIES = 5
@@ -58,12 +58,11 @@ class InputReader:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
-    def plan(self) -> Plan | str:
+    def plan(self) -> Plan | PendingTasks:
         """Check the key and the input.
 
         Returns:
-            The stored plan, which may be another invocation's, or the prefix of the tasks to do
-            first.
+            The stored plan, which may be another invocation's, or the tasks to do first.
         """
         head = None
         try:
@@ -120,7 +119,7 @@ class InputReader:
             plan = _plan_of(record, (), uploads)
         return self._propose(plan, uploads)
 
-    def _read(self, head: ObjectHead) -> Plan | str:
+    def _read(self, head: ObjectHead) -> Plan | PendingTasks:
         """Read the input in this invocation, or have many invocations read it."""
         settings, request = self.settings, self.request
         range_plan = RangePlan.load(self.storage, self.keys)
@@ -147,7 +146,7 @@ class InputReader:
                 option_problems=problems,
             ).propose(self.storage, self.keys)
         found = FanOut(self.storage, self.keys, range_plan).advance()
-        return found if isinstance(found, str) else self._join(range_plan, found)
+        return found if isinstance(found, PendingTasks) else self._join(range_plan, found)
 
     def _terms(self, options: JobOptions, problems: Sequence[Problem], input_bytes: int) -> Terms:
         return Terms(
