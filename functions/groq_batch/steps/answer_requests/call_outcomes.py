@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from dataclasses import field
 from enum import Enum, auto
 from http import HTTPStatus
 
 import msgspec
+from msgspec import field
 
 from groq_batch.domain.cost import ModelUsage
 from groq_batch.domain.error_code import ErrorCode
