@@ -31,6 +31,7 @@ from groq_batch.domain.job_id import (
 )
 from groq_batch.domain.times import timestamp_of
 from groq_batch.records import stored
+from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.outcomes import Output
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
@@ -49,6 +50,8 @@ _MAX_LISTED_BYTES = 200_000
 """Limit for the jobs in a response; Lambda allows 256 KB for asynchronous destinations."""
 _PLACEHOLDER = "<aws."
 _UNVERSIONED = "null"
+_AGAIN = " again"
+"""Tells an invocation that asks for one more run from others, in the record of the job."""
 
 
 class InvocationError(ValueError):
@@ -276,6 +279,8 @@ class JobStarter:
             return self._start(self._firing_request(key, newest.version_id, fired_at))
         request = self._upload_request(key, newest.version_id, newest.etag)
         if again:
+            request = replace(request, claimed_by=f"{self._invocation}{_AGAIN}")
+        if again and self._was_started_before(request):
             job_id = again_job_id(
                 bucket=self._storage.bucket,
                 key=key,
@@ -284,6 +289,17 @@ class JobStarter:
             )
             request = self._request(job_id, key, newest.version_id, object_keys.input_path(key))
         return self._start(request)
+
+    def _was_started_before(self, request: JobRequest) -> bool:
+        """Tell whether an upload has had a job before this invocation.
+
+        One without a job gets its own, so that neither its event, which may be late, nor the sweep
+        runs it a second time. If Lambda repeats this invocation, that job is still its own.
+        """
+        known = _recorded(self._storage, request)
+        if known is None:
+            return is_closed(self._storage, object_keys.WorkKeys(request.job_id))
+        return known.claimed_by != request.claimed_by
 
     # -- requests --------------------------------------------------------------------------------
 
