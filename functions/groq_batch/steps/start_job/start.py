@@ -31,7 +31,6 @@ from groq_batch.domain.job_id import (
 )
 from groq_batch.domain.times import timestamp_of
 from groq_batch.records import stored
-from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.outcomes import Output
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
@@ -297,9 +296,7 @@ class JobStarter:
         runs it a second time. If Lambda repeats this invocation, that job is still its own.
         """
         known = _recorded(self._storage, request)
-        if known is None:
-            return is_closed(self._storage, object_keys.WorkKeys(request.job_id))
-        return known.claimed_by != request.claimed_by
+        return known is not None and known.claimed_by != request.claimed_by
 
     # -- requests --------------------------------------------------------------------------------
 
