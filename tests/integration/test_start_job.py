@@ -489,6 +489,21 @@ def test_by_hand_again_is_one_more_job_each_time(account: Account) -> None:
     assert account.invoke(SCHEDULED) == []
 
 
+def test_again_of_an_upload_without_a_job_starts_the_job_that_it_would_have_had(
+    account: Account,
+) -> None:
+    version = account.upload(KEY)
+    by_hand = [account.invoke({"key": KEY, "again": True}, invocation="the-same")[0]]
+    # Lambda repeats it; then come its event, which was late, and the schedule.
+    by_hand += account.invoke({"key": KEY, "again": True}, invocation="the-same")
+    late = [*account.invoke(created(KEY, version)), *account.invoke(SCHEDULED)]
+    assert by_hand[0].status == "started"
+    assert {job.job_id for job in (*by_hand, *late)} == {by_hand[0].job_id}
+    assert len(account.executions) == 1
+    (again,) = account.invoke({"key": KEY, "again": True})
+    assert again.job_id != by_hand[0].job_id
+
+
 def test_again_that_lambda_repeats_is_one_job(account: Account) -> None:
     """A repeated invocation has the identifier of the first one."""
     account.upload(KEY)

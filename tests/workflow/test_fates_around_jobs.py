@@ -10,7 +10,16 @@ import pytest
 
 from groq_batch.domain import object_keys
 from tests.harness.invocations import Invocation, Trouble
-from tests.harness.jobs import Upload, check_end, check_groq, good_lines, put, report_of
+from tests.harness.jobs import (
+    Upload,
+    check_bucket,
+    check_end,
+    check_groq,
+    good_lines,
+    lines_of_models,
+    put,
+    report_of,
+)
 from tests.harness.world import World
 from tests.workflow.fates import DAY, ENVIRONMENT, HOUR, WHILE_BATCHES_RUN, answered, check, later
 
@@ -177,6 +186,23 @@ def test_job_whose_record_is_removed_reports_the_rows_that_it_had_collected() ->
         report = report_of(world, job.path)
     assert report["status"] == "failed"
     assert report["requests"] == {"total": 4, "succeeded": 3, "failed": 1, "invalid": 0}
+
+
+def test_job_whose_plan_of_a_division_is_removed_ends_with_the_rows_that_it_had() -> None:
+    with World() as world:
+        world.simulator.add_refusal(at="validation", match={"model": "m1"}, status=400, times=None)
+        job = put(world, "input/a.jsonl", lines_of_models(2, 2), max_attempts="2")
+        keys = object_keys.WorkKeys(job.job_id(world.s3.bucket))
+        while len(world.s3.keys(keys.shards(2))) < 2:
+            world.run_for(1.0)
+        remove_working_files(world, "attempts")
+        world.settle(days=4)
+        report = report_of(world, job.path)
+        check_bucket(world)
+        results = world.s3.read(f"output/{job.path}") or b""
+        ids = [json.loads(line)["custom_id"] for line in results.splitlines()]
+    assert report["status"] == "failed"
+    assert ids == [line.custom_id for line in job.lines]
 
 
 NO_REPORTS = (

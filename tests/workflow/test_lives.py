@@ -399,8 +399,9 @@ def troubles(draw: st.DrawFn) -> Placed:
         return Placed(function, number, Die(at=at, after=after, error=error))
     if kind <= 5:
         seconds = draw(st.sampled_from([5.0, 45.0, 130.0, 200.0, MAX_HELD_SECONDS]))
-        lost = draw(st.sampled_from([None, *LOST_SIGHT]))
-        return Placed(function, number, Hold(at=at, after=after, seconds=seconds, lost=lost))
+        lost, frozen = draw(st.sampled_from([None, *LOST_SIGHT])), draw(st.booleans())
+        hold = Hold(at=at, after=after, seconds=seconds, lost=lost, frozen=frozen)
+        return Placed(function, number, hold)
     if kind == 6:
         failure = draw(st.sampled_from([_slow_down, _cut_off]))
         return Placed(function, number, Break(at=at, after=after, error=failure))

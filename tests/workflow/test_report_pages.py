@@ -6,7 +6,7 @@ import html
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,8 @@ from groq_batch.domain import object_keys
 from groq_batch.reports.page import rendering
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import CONTENT_TYPE
+from tests.fakes.s3 import client_error
+from tests.harness.invocations import Break, Invocation, Trouble
 from tests.harness.jobs import bad_line, check_end, good_line, good_lines, put
 from tests.harness.world import World
 
@@ -192,6 +194,38 @@ def test_a_page_that_must_not_be_written_stops_nothing(
     assert report["status"] == "succeeded"
     assert "The report page could not be written" in log.getvalue()
     assert '"ReportPagesFailed":[1' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", ["get_object", "head_object", "put_object"])
+def test_a_single_failure_of_s3_leaves_no_page_of_an_ended_job_that_says_running(
+    operation: str, after: bool
+) -> None:
+    """Every call for the last page fails once; most reads of the report are for other things."""
+    kind = ".json" if operation == "get_object" else ".html"
+
+    def slow_down() -> Exception:
+        return client_error(operation, 503, "SlowDown", "Please reduce your request rate.")
+
+    def run(number: int) -> bool:
+        label = f"s3.{operation} reports/{PATH}{kind} #{number}"
+        with World() as world:
+            trouble = Break(at=label, after=after, error=slow_down)
+
+            def direct(invocation: Invocation) -> Sequence[Trouble]:
+                ends = [one for one in world.invocations if one.function == "finish_job"]
+                return (trouble,) if ends == [invocation] else ()
+
+            world.director = direct
+            upload = put(world, "input/team/a.jsonl", good_lines(1))
+            world.settle()
+            check_end(world, upload)
+            assert '<body class="succeeded">' in page_of(world, PATH), label
+            finish = next(one for one in world.invocations if one.function == "finish_job")
+            return label in finish.trace
+
+    assert run(0)
+    assert any(not run(number) for number in range(1, 20))
 
 
 def test_facts_that_cannot_be_summed_up_stop_nothing(

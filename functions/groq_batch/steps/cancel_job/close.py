@@ -18,7 +18,6 @@ from typing import Any
 
 from groq_batch.bucket.s3_errors import (
     ConflictError,
-    MissingObjectError,
     UnwritableObjectError,
 )
 from groq_batch.bucket.storage import Storage
@@ -345,9 +344,10 @@ class JobCloser:
                     job_id=job_id,
                     shard_key=keys.shard(attempt, number),
                 )
-            except MissingObjectError as error:
-                # The rows of the other shards can still be delivered.
-                logger.warning("A working file was removed", key=str(error), shard=number)
+            except Exception:  # noqa: BLE001
+                # A working file was removed, for example. The rows of the other shards, and those
+                # of this one's earlier attempts, can still be delivered.
+                logger.exception("The rows of a shard could not be stored", shard=number)
 
     def _finish(self, job_id: str, *, gives_up_lost_rows: bool = False) -> None:
         finish_job(

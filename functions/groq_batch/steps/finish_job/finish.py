@@ -175,10 +175,14 @@ def _is_lost(delivery: Delivery, known: EndingJob) -> bool:
 
 def _write_page(delivery: Delivery, known: EndingJob) -> None:
     """Write the HTML report; an error in it does not prevent the job from finishing."""
-    try:
-        delivery.write_page(PageData.of(known.job, known.summaries))
-    except Exception as error:  # noqa: BLE001
-        log_failure("The report page could not be written", error)
+    for is_last in (False, True):
+        try:
+            delivery.write_page(PageData.of(known.job, known.summaries))
+        except Exception as error:  # noqa: BLE001
+            if is_last:
+                log_failure("The report page could not be written", error)
+        else:
+            return
 
 
 def _record_usage(storage: Storage, usage: UsageRecord) -> None:

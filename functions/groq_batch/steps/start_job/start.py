@@ -36,6 +36,8 @@ _MAX_LISTED_BYTES = 200_000
 """Limit for the jobs in a response; Lambda allows 256 KB for asynchronous destinations."""
 _PLACEHOLDER = "<aws."
 _UNVERSIONED = "null"
+_AGAIN = " again"
+"""Tells an invocation that asks for one more run from others, in the record of the job."""
 
 
 class InvocationError(ValueError):
@@ -244,6 +246,8 @@ class JobStarter:
             return self._start(self._firing_request(key, newest.version_id, fired_at, newest.size))
         request = self._upload_request(key, newest.version_id, newest.etag, newest.size)
         if again:
+            request = replace(request, claimed_by=f"{self._invocation}{_AGAIN}")
+        if again and self._was_started_before(request):
             job_id = again_job_id(
                 bucket=self._storage.bucket,
                 key=key,
@@ -253,6 +257,15 @@ class JobStarter:
             path = object_keys.input_path(key)
             request = self._request(job_id, key, newest.version_id, path, newest.size)
         return self._start(request)
+
+    def _was_started_before(self, request: JobRequest) -> bool:
+        """Tell whether an upload has had a job before this invocation.
+
+        One without a job gets its own, so that neither its event, which may be late, nor the sweep
+        runs it a second time. If Lambda repeats this invocation, that job is still its own.
+        """
+        known = _recorded(self._storage, request)
+        return known is not None and known.claimed_by != request.claimed_by
 
     # -- requests --------------------------------------------------------------------------------
 
