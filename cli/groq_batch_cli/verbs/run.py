@@ -164,6 +164,15 @@ def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path)
                 )
 
 
+def _standing(job: FoundJob, key: str) -> str:
+    """Return what has come of an upload that the bucket has already, and what ``--again`` does."""
+    if job.job_id is None:
+        waits = f"is uploaded already, as {key}, and its job has not started"
+        return f"{waits}. To upload it once more, and pay twice"
+    state = "has run" if is_final(job.report) else "is running"
+    return f"{state} already, as {job.job_id}. To run it again, and pay again"
+
+
 def _results_folder(file: RequestFile, out: Path) -> Path:
     """Return the folder for the results of a file; subfolders are repeated below ``out``."""
     return out / Path(file.name).parent
@@ -232,11 +241,7 @@ class _Run:
         if standing is not None and standing.digest == found.digest and not again:
             job = standing.job
             if standing.is_worth_keeping:
-                state = "has run" if is_final(job.report) else "is running"
-                self.terminal.note(
-                    f"{name} {state} already, as {job.job_id or key}. To run it again, and pay "
-                    f"again: --again"
-                )
+                self.terminal.note(f"{name} {_standing(job, key)}: --again")
                 return Followed(name, job)
         if standing is not None:
             self._warn_of_running(standing.job)
