@@ -100,11 +100,7 @@ class FileRun:
         if standing is not None and standing.digest == found.digest and not again:
             job = standing.job
             if standing.is_worth_keeping:
-                state = "has run" if is_final(job.report) else "is running"
-                self.terminal.note(
-                    f"{name} {state} already, as {job.job_id or key}. To run it again, and pay "
-                    f"again: --again"
-                )
+                self.terminal.note(f"{name} {_standing(job, key)}: --again")
                 return Followed(name, job)
         if standing is not None:
             self._warn_of_running(standing.job)
@@ -220,6 +216,15 @@ class FileRun:
                 f"S3 sent no event for {one.name}, as happens in the first minutes of a new "
                 f"bucket, so this command started the job."
             )
+
+
+def _standing(job: FoundJob, key: str) -> str:
+    """Return what has come of an upload that the bucket has already, and what ``--again`` does."""
+    if job.job_id is None:
+        waits = f"is uploaded already, as {key}, and its job has not started"
+        return f"{waits}. To upload it once more, and pay twice"
+    state = "has run" if is_final(job.report) else "is running"
+    return f"{state} already, as {job.job_id}. To run it again, and pay again"
 
 
 def _advice(bad: Sequence[FileCheck], *, of: int, skips: bool) -> str:

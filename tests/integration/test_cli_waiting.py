@@ -72,6 +72,17 @@ def test_upload_that_is_not_followed_waits_as_well(world: World, capsys: Said) -
     assert "its schedule: cron(0 2 * * ? *) in Europe/Berlin. --now" in capsys.readouterr().err
 
 
+def test_upload_that_waits_is_not_said_to_run(world: World, capsys: Said) -> None:
+    world.deploy("groq-batch", TriggerMode="schedule")
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--no-wait"]) == 0
+    capsys.readouterr()
+    assert run(["run", path, "--no-wait", "--now"]) == 0
+    said = capsys.readouterr().err
+    assert "x.jsonl is uploaded already, as input/x.jsonl, and its job has not started." in said
+    assert world.payloads == [{"key": "input/x.jsonl"}]
+
+
 def test_job_that_has_begun_is_not_said_to_wait(world: World, capsys: Said) -> None:
     world.deploy("groq-batch", Paused="true")
     world.run_to_success()

@@ -134,7 +134,8 @@ def _tell(
         later = ""
         if asks_for_all and retry.left_out:
             later = f" It skips {counted(retry.left_out, 'line')}; use --all when it has ended."
-        terminal.note(f"A retry is running already: {name}.{later} To pay for another one: --again")
+        state = "uploaded" if retry.job.job_id is None else "running"
+        terminal.note(f"A retry is {state} already: {name}.{later} To pay for another one: --again")
 
 
 def _finish(

@@ -264,7 +264,7 @@ class JobStarter:
         One without a job gets its own, so that neither its event, which may be late, nor the sweep
         runs it a second time. If Lambda repeats this invocation, that job is still its own.
         """
-        known = _recorded(self._storage, request)
+        known = recorded_request(self._storage, request)
         return known is not None and known.claimed_by != request.claimed_by
 
     # -- requests --------------------------------------------------------------------------------
