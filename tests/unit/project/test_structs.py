@@ -9,11 +9,15 @@ from importlib import import_module
 import msgspec
 
 import groq_batch
+import groq_batch_cli
+import groq_batch_client
 
 STRUCT_FIELD = type(msgspec.field(default=0))
 CLASSES = {
     one
-    for module in pkgutil.walk_packages(groq_batch.__path__, "groq_batch.")
+    for package in (groq_batch, groq_batch_cli, groq_batch_client)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.endswith("__main__")
     for one in vars(import_module(module.name)).values()
     if isinstance(one, type) and one.__module__ == module.name
 }
