@@ -191,9 +191,10 @@ def test_a_refused_account_ends_the_job(code: str) -> None:
         assert len(asked(world)) == 1
         assert world.simulator.stats()["creates"] == 0
         end = world.events.published[-1][2]
+        size = len(world.s3.read("input/a.jsonl") or b"")
     expected = "plan_required" if status == 403 else "spend_limit"
     assert [error["code"] for error in report["errors"]] == [expected]
-    assert (report["input"]["bytes"], report["requests"]["total"]) == (0, 0)
+    assert (report["input"]["bytes"], report["requests"]["total"]) == (size, 0)
     assert end["status"] == "failed"
 
 
