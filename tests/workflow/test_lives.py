@@ -333,6 +333,7 @@ ROUTES = (
     "*",
 )
 
+
 def _fault(route: str, fault: dict[str, Any], times: int, skip: int) -> dict[str, Any]:
     """Return a fault of a route.
 

@@ -25,6 +25,8 @@ from groq_batch.request_file.seen_ids import DuplicateFinder, SeenIds
 from groq_batch.request_file.usual_requests import UsualRequest, estimates, usual_requests
 
 _FEW_LINES = 8
+_MOST_LINES = 512
+"""So many requests stay in a core's cache while they are checked; more make short lines slower."""
 _MAX_UNUSUAL_LINES = 64
 
 
@@ -87,7 +89,7 @@ class LineChecker:
         """
         given, lines = block.lines, _with_line_feeds(block.lines)
         is_changed = lines is not given
-        offset, start, batch_size, unusual = block.offset, 0, len(lines), 1
+        offset, start, batch_size, unusual = block.offset, 0, _MOST_LINES, 1
         while start < len(lines):
             batch = lines[start : start + batch_size]
             requests, sizes = usual_requests(batch, block.rare)
@@ -104,7 +106,7 @@ class LineChecker:
                 offset += sum(map(len, given[start : start + count]))
             start += count
             if count == len(batch):
-                batch_size *= 2
+                batch_size = min(2 * batch_size, _MOST_LINES)
                 continue
             # Unusual lines tend to come together: try the fast way less and less often.
             unusual = 1 if count else min(2 * unusual, _MAX_UNUSUAL_LINES)

@@ -518,11 +518,17 @@ class TestShards:
 
     def test_split_yields_the_lines_of_a_chunk_together(self) -> None:
         lines = [request(str(number)) for number in range(5000)]
-        chunks = cut(b"\n".join(lines), 100_000)
+        chunks = cut(b"\n".join(lines), 50_000)
         found = split(chunks)
         # The last line stands alone: it has no line end.
         assert found.shards[1].blocks == len(chunks) + 1
         assert found.requests == [b"\n".join(lines) + b"\n"]
+
+    def test_split_of_too_many_models_counts_the_rest_as_one(self) -> None:
+        lines = [request(f"{number}", model=f"m-{number}") for number in range(1500)]
+        models = split([b"\n".join(lines)]).summary.models
+        assert len(models) == 1001
+        assert models["(other models)"].requests == 500
 
 
 class TestLongLines:
