@@ -478,6 +478,7 @@ class Living:
     life: Life
     world: World
     uploads: list[Upload] = field(default_factory=list)
+    run_again: set[str] = field(default_factory=set)
     has_removed: bool = False
     is_calm: bool = False
     _seen: dict[str, int] = field(default_factory=dict)
@@ -544,6 +545,8 @@ class Living:
             skips=default.skip_invalid_lines if option is None else option == "skip",
             metadata=file.metadata,
         )
+        # Lambda may repeat the start of one more run so late that it runs this upload again.
+        upload.keeps_path = file.key not in self.run_again
         upload.version_id = self.world.upload(
             file.key, data, delays=file.delays, metadata=file.metadata
         )
@@ -583,6 +586,7 @@ class Living:
     def start(self, upload: Upload, *, again: bool) -> None:
         """Start an upload's key by hand; one more run of it takes its path over."""
         if again:
+            self.run_again.add(upload.key)
             for other in self.uploads:
                 if other.key == upload.key:
                     other.keeps_path = False
@@ -619,12 +623,15 @@ def check(living: Living) -> None:
 
 
 def _may_leave_files(living: Living) -> bool:
-    """Tell whether a job may end for its key while files that were refused stand at Groq.
+    """Tell whether a job may end while files of it stand at Groq.
 
-    It does not wait for the key, since it has no batch, and gives the tidying up after an hour.
+    It tidies up for an hour and a half. If its key is wrong or Groq is out of reach for longer,
+    what was refused stays, and so does the file of a sender that stood still while the job was
+    stopped.
     """
     off = [one.argument for one in living.life.actions if one.name == "switch off"]
-    return bool(living.life.refusals) and ("key", 9_000.0) in off
+    refused_stay = bool(living.life.refusals) and ("key", 9_000.0) in off
+    return refused_stay or (_may_double(living) and ("reachable", 9_000.0) in off)
 
 
 def _may_double(living: Living) -> bool:
