@@ -171,11 +171,11 @@ def lines(draw: st.DrawFn) -> tuple[Line, ...]:
             used.remove(custom_id)
         elif kind <= 4:
             drawn.append(audio_line(custom_id))
+        # An ordinary call is known by its prompt.
         elif kind <= 8:
-            drawn.append(json_line(custom_id, draw(PROMPTS)))
+            drawn.append(json_line(custom_id, f"{custom_id}|{draw(PROMPTS)}"))
         else:
             model = OTHER_MODEL if kind <= 14 else MODEL
-            # An ordinary call is known by its prompt.
             drawn.append(good_line(custom_id, f"{custom_id}|{draw(PROMPTS)}", model=model))
     return tuple(drawn)
 
