@@ -258,7 +258,7 @@ class Delivery:
         return None
 
     def write_page(self, page_data: PageData) -> None:
-        """Write the page of this job's final report next to the report.
+        """Write the page of this job's final report next to the report; raises what goes wrong.
 
         Args:
             page_data: Data for the page that the report does not contain.
@@ -266,7 +266,7 @@ class Delivery:
         for path in self._request.report_paths:
             found = self._readable_report(path)
             if found is not None and self._is_mine(found.value):
-                self._pages.write(object_keys.delivery_keys(path), page_data)
+                self._pages.write_final(object_keys.delivery_keys(path), page_data)
                 return
 
     def path(self) -> str:

@@ -45,7 +45,11 @@ class Shelf:
         self.plain.put_json(KEYS.report, made)
 
     def write(self, job: str, facts: PageData | None = None) -> None:
-        ReportPages(self.storage, job, clock=self.clock).write(KEYS, facts)
+        pages = ReportPages(self.storage, job, clock=self.clock)
+        if facts is None:
+            pages.write(KEYS)
+        else:
+            pages.write_final(KEYS, facts)
 
     @property
     def page(self) -> str:

@@ -32,7 +32,6 @@ WRITTEN_METADATA = "groq-batch-written"
 _REQUESTS = "groq-batch-requests"
 _FINAL = "groq-batch-final"
 _TRIES = 4
-_FINAL_TRIES = 2
 
 
 def _now() -> datetime:
@@ -60,32 +59,28 @@ class ReportPages:
         self._job_id = job_id
         self._clock = clock
 
-    def write(
-        self, keys: DeliveryKeys, page_data: PageData | None = None, *, requests: int | None = None
-    ) -> None:
-        """Update the page from the report next to it. Never raises because of the page.
-
-        The page of an ended job is tried twice: no later step would replace the one that says that
-        the job is running.
+    def write(self, keys: DeliveryKeys, *, requests: int | None = None) -> None:
+        """Update the page of a running job from its report. Never raises because of the page.
 
         Args:
             keys: Keys of the report and its page.
-            page_data: Data for the page of an ended job that the report does not contain; None
-                while the job runs.
             requests: The job's number of requests, if the report has just been written: a recent
                 page with this number is kept without reading the report again.
         """
-        tries_left = 1 if page_data is None else _FINAL_TRIES
-        while tries_left:
-            tries_left -= 1
-            try:
-                self._write(keys, page_data, requests)
-            except Exception as error:  # noqa: BLE001
-                # The job continues whatever is wrong with the page.
-                if not tries_left:
-                    log_failure("The report page could not be written", error)
-            else:
-                return
+        try:
+            self._write(keys, None, requests)
+        except Exception as error:  # noqa: BLE001
+            # The job continues whatever is wrong with the page.
+            log_failure("The report page could not be written", error)
+
+    def write_final(self, keys: DeliveryKeys, page_data: PageData) -> None:
+        """Write the page of an ended job from its report; raises whatever goes wrong.
+
+        Args:
+            keys: Keys of the report and its page.
+            page_data: Data for the page that the report does not contain.
+        """
+        self._write(keys, page_data, None)
 
     def remove(self, page_key: str | None) -> None:
         """Delete this job's page after its report was withdrawn; never raises because of it."""

@@ -174,7 +174,10 @@ def _is_lost(delivery: Delivery, known: EndingJob) -> bool:
 
 
 def _write_page(delivery: Delivery, known: EndingJob) -> None:
-    """Write the HTML report; an error in it does not prevent the job from finishing."""
+    """Write the HTML report; an error in it does not prevent the job from finishing.
+
+    It is tried twice: no later step would replace the page that says that the job is running.
+    """
     for is_last in (False, True):
         try:
             delivery.write_page(PageData.of(known.job, known.summaries))
